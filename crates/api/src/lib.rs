@@ -1,0 +1,1 @@
+//! Docker's HTTP types and the client for them.

@@ -1,0 +1,1 @@
+//! The router: Docker's HTTP API in front of the engine.

@@ -1,0 +1,1 @@
+//! Open, migrate and transact: the two databases.

@@ -1,0 +1,1 @@
+//! Behaviour and policy: containers, tasks, images, networks.

@@ -1,0 +1,1 @@
+//! Netlink and nftables: networks, endpoints, port maps.

@@ -1,0 +1,1 @@
+//! Image, distribution and runtime spec types.

@@ -1,0 +1,1 @@
+//! The OCI runtime as a library that never waits.

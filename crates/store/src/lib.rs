@@ -1,0 +1,1 @@
+//! Content, images and snapshots.

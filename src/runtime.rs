@@ -1,0 +1,2 @@
+//! The `tare-runtime` program.
+fn main() {}
