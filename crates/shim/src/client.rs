@@ -1,0 +1,337 @@
+//! The engine's side: start a shim, find it again, talk to it.
+//!
+//! A [`Connection`] never blocks but where a function says so, and then with a limit; its descriptor can be
+//! given to an event loop that calls [`Connection::try_recv`] when it is readable. It holds nothing that a
+//! crash of the engine could lose.
+//!
+//! It does not know what the container is for.
+
+use crate::config::{self, Config};
+use crate::protocol::{
+    self, Decoder, Event, Failure, Frame, Hello, Kind, MAX_FRAME_FDS, Request, Response, encode_frame,
+};
+use crate::{Error, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    socketpair,
+};
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Name of the lock file in the run folder.
+pub const ALIVE: &str = "alive";
+/// Name of the socket in the run folder.
+pub const SOCKET: &str = "shim.sock";
+/// How long a new shim may take to say hello, and a peer to take bytes from us.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How much one read takes.
+const READ_BYTES: usize = 16 << 10;
+/// Answers and events kept for later while another answer is waited for.
+const MAX_QUEUED: usize = 1024;
+
+/// What [`launch`] needs.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The `tare-runtime` program, best as `sys::clone_exe` opened it.
+    pub exe: BorrowedFd<'a>,
+    /// All about the container; written to `RUN/ID/config.json`. The run and the data folder must exist.
+    pub config: &'a Config,
+    /// Where `sys::trace` records go (`Settings::trace`).
+    pub trace: Option<BorrowedFd<'a>>,
+    /// The container's network namespace (`Settings::has_netns`), held until the exit.
+    pub netns: Option<BorrowedFd<'a>>,
+    /// One socket for each of `Settings::ports`, held until the exit.
+    pub ports: &'a [BorrowedFd<'a>],
+}
+
+/// Starts a shim. Blocks until it holds its lock and has said hello (bounded); the container is made by
+/// [`Request::Create`] then. When this fails no shim is left.
+pub fn launch(l: &Launch<'_>) -> Result<Connection> {
+    let settings = &l.config.settings;
+    check(l)?;
+    let run_dir = open_dir(&settings.run_dir)?;
+    write_config(run_dir.as_fd(), l.config)?;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(Error::io("socketpair()"))?;
+    let mut step = sys::trace::step("shim", "posix_spawn(3)");
+    let argv = [OsStr::new("tare-runtime"), OsStr::new("shim"), settings.run_dir.as_os_str()];
+    let spawned = step.check(sys::spawn::spawn(&sys::spawn::Spawn {
+        exe: l.exe,
+        argv: &argv,
+        env: &[],
+        fds: &[theirs.as_fd()],
+        setsid: true,
+    }))?;
+    step.note(format_args!("pid {}", spawned.pid));
+    drop(step);
+    drop(theirs);
+    let mut connection = Connection::new(ours)?;
+    connection.hold(l)?;
+    connection.wait_for_hello()?;
+    Ok(connection)
+}
+
+/// Whether a shim lives in this run folder: whether it holds the lock. Absent files mean no.
+pub fn is_alive(run_dir: &Path) -> Result<bool> {
+    match open(run_dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(dir) => Ok(sys::lock::is_held(dir.as_fd(), ALIVE)?),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(e) => Err(Error::io(format!("open({run_dir:?})"))(e)),
+    }
+}
+
+/// What a shim said.
+#[derive(Debug)]
+pub enum Incoming {
+    /// The answer to the request of this number, with its descriptors.
+    Response {
+        /// What [`Connection::send`] returned.
+        id: u32,
+        /// The answer.
+        response: Response,
+        /// Descriptors that came along.
+        fds: Vec<OwnedFd>,
+    },
+    /// Something unasked.
+    Event(Event),
+}
+
+/// A connection to a shim.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    decoder: Decoder<OwnedFd>,
+    queue: VecDeque<Incoming>,
+    next_id: u32,
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Connection {
+    /// Connects to the shim of this run folder and exchanges hellos; blocks for a bounded time.
+    /// [`Error::NoShim`] when nobody listens there.
+    pub fn connect(run_dir: &Path) -> Result<Self> {
+        let gone = || Error::NoShim(run_dir.display().to_string());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = match open(run_dir, flags, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(rustix::io::Errno::NOENT) => return Err(gone()),
+            Err(e) => return Err(Error::io(format!("open({run_dir:?})"))(e)),
+        };
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(Error::io("socket()"))?;
+        let address = socket_address(dir.as_fd())?;
+        match connect(&socket, &address) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED) => return Err(gone()),
+            Err(e) => return Err(Error::io(format!("connect({run_dir:?}/{SOCKET})"))(e)),
+        }
+        let mut connection = Self::new(socket)?;
+        connection.wait_for_hello()?;
+        Ok(connection)
+    }
+
+    /// Sends a request with descriptors; returns its number. Blocks only when the shim takes nothing (bounded).
+    pub fn send(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<u32> {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1).max(1);
+        let frame = encode_frame(Kind::Request, id, &protocol::encode(request)?, fds.len())?;
+        self.write(&frame, fds)?;
+        Ok(id)
+    }
+
+    /// What has come, without waiting. [`Error::Closed`] when nothing will come any more.
+    pub fn try_recv(&mut self) -> Result<Option<Incoming>> {
+        if let Some(incoming) = self.queue.pop_front() {
+            return Ok(Some(incoming));
+        }
+        self.receive()
+    }
+
+    /// What comes next, waiting at most `limit` (`None`: without limit).
+    pub fn recv(&mut self, limit: Option<Duration>) -> Result<Incoming> {
+        match self.queue.pop_front() {
+            Some(incoming) => Ok(incoming),
+            None => self.receive_until(limit.map(|l| (Instant::now() + l, l))),
+        }
+    }
+
+    /// Sends a request and waits for its answer; others that come before are kept for `recv`. A refusal is
+    /// [`Error::Refused`]. `limit` bounds the wait.
+    pub fn call(
+        &mut self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+        limit: Option<Duration>,
+    ) -> Result<(Response, Vec<OwnedFd>)> {
+        let wanted = self.send(request, fds)?;
+        let until = limit.map(|l| (Instant::now() + l, l));
+        loop {
+            match self.receive_until(until)? {
+                Incoming::Response { id, response, fds } if id == wanted => {
+                    return match response {
+                        Response::Failed(failure) => Err(Error::Refused(failure)),
+                        other => Ok((other, fds)),
+                    };
+                }
+                other if self.queue.len() < MAX_QUEUED => self.queue.push_back(other),
+                _ => return Err(Error::UnexpectedAnswer("too many requests at once")),
+            }
+        }
+    }
+
+    fn new(socket: OwnedFd) -> Result<Self> {
+        let mut connection = Self { socket, decoder: Decoder::default(), queue: VecDeque::new(), next_id: 1 };
+        connection.write(&Hello::OURS.encode(), &[])?;
+        Ok(connection)
+    }
+
+    /// Hands over all descriptors of a launch, as many frames as they need.
+    fn hold(&mut self, l: &Launch<'_>) -> Result<()> {
+        let mut fds: Vec<BorrowedFd<'_>> = l.trace.into_iter().chain(l.netns).collect();
+        let (mut trace, mut netns) = (l.trace.is_some(), l.netns.is_some());
+        let mut ports = l.ports;
+        while trace || netns || !ports.is_empty() {
+            let (now, rest) = ports.split_at(ports.len().min(MAX_FRAME_FDS - fds.len()));
+            fds.extend_from_slice(now);
+            let request = Request::Hold { trace, netns, ports: now.len() as u16 };
+            // Number 0 asks for no answer: a failure is that of `Create`.
+            let frame = encode_frame(Kind::Request, 0, &protocol::encode(&request)?, fds.len())?;
+            self.write(&frame, &fds)?;
+            fds.clear();
+            (trace, netns, ports) = (false, false, rest);
+        }
+        Ok(())
+    }
+
+    fn wait_for_hello(&mut self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while self.decoder.version().is_none() {
+            match self.receive()? {
+                Some(early) => self.queue.push_back(early),
+                None if self.decoder.version().is_some() => {}
+                None => self.poll(PollFlags::IN, Some((until, PATIENCE)))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_until(&mut self, until: Option<(Instant, Duration)>) -> Result<Incoming> {
+        loop {
+            if let Some(incoming) = self.receive()? {
+                return Ok(incoming);
+            }
+            self.poll(PollFlags::IN, until)?;
+        }
+    }
+
+    /// One message of the socket, never waiting.
+    fn receive(&mut self) -> Result<Option<Incoming>> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                return incoming(frame).map(Some);
+            }
+            let mut buffer = [0; READ_BYTES];
+            let mut fds = Vec::new();
+            match sys::scm::recv(self.socket.as_fd(), &mut buffer, &mut fds, RecvFlags::DONTWAIT) {
+                Ok(0) => return Err(Error::Closed),
+                Ok(n) => self.decoder.push(&buffer[..n], fds)?,
+                Err(e) if is(&e, rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(e) if is(&e, rustix::io::Errno::CONNRESET) => return Err(Error::Closed),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    fn write(&mut self, mut bytes: &[u8], mut fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while !bytes.is_empty() {
+            match sys::scm::send(self.socket.as_fd(), bytes, fds, SendFlags::DONTWAIT) {
+                Ok(n) => {
+                    bytes = &bytes[n..];
+                    fds = &[];
+                }
+                Err(e) if is(&e, rustix::io::Errno::AGAIN) => {
+                    self.poll(PollFlags::OUT, Some((until, PATIENCE)))?;
+                }
+                Err(e) if is(&e, rustix::io::Errno::PIPE) || is(&e, rustix::io::Errno::CONNRESET) => {
+                    return Err(Error::Closed);
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&self, flags: PollFlags, until: Option<(Instant, Duration)>) -> Result<()> {
+        loop {
+            let left = until.map(|(at, limit)| (at.saturating_duration_since(Instant::now()), limit));
+            let timeout = left.map(|(left, _)| Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match poll(&mut [PollFd::new(&self.socket, flags)], timeout.as_ref()) {
+                Ok(0) => return Err(Error::Timeout(left.map_or(0, |(_, limit)| limit.as_secs()))),
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(Error::io("poll()")(e)),
+            }
+        }
+    }
+}
+
+/// `/proc/self/fd/N/shim.sock`: `sun_path` holds 107 bytes, a run folder may be deeper.
+pub(crate) fn socket_address(dir: BorrowedFd<'_>) -> Result<SocketAddrUnix> {
+    use rustix::fd::AsRawFd;
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()))
+        .map_err(Error::io("socket address"))
+}
+
+fn incoming(frame: Frame<OwnedFd>) -> Result<Incoming> {
+    match frame.kind {
+        Kind::Response => {
+            Ok(Incoming::Response { id: frame.id, response: protocol::decode(&frame.body)?, fds: frame.fds })
+        }
+        Kind::Event => Ok(Incoming::Event(protocol::decode(&frame.body)?)),
+        Kind::Request => Err(protocol::ProtocolError::Header.into()),
+    }
+}
+
+fn is(error: &sys::Error, errno: rustix::io::Errno) -> bool {
+    error.errno() == errno.raw_os_error()
+}
+
+/// A launch whose descriptors and settings differ is a mistake of the caller that would only show much later.
+fn check(l: &Launch<'_>) -> Result<()> {
+    let settings = &l.config.settings;
+    let fits = settings.ports.len() == l.ports.len()
+        && settings.has_netns == l.netns.is_some()
+        && settings.trace == l.trace.is_some();
+    if fits {
+        return Ok(());
+    }
+    let message = "the descriptors handed over do not fit the configuration";
+    Err(Error::Refused(Failure::new(protocol::FailureKind::Invalid, message)))
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(Error::io(format!("open({path:?})")))
+}
+
+fn write_config(dir: BorrowedFd<'_>, config: &Config) -> Result<()> {
+    let json = serde_json::to_vec(config)
+        .map_err(|source| Error::File { path: config::FILE.to_string(), source })?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = openat(dir, config::FILE, flags, Mode::from(0o600)).map_err(Error::io("openat(config.json)"))?;
+    sys::durable::write_all(fd.as_fd(), &json).map_err(Error::io("write(config.json)"))
+}
