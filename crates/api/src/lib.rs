@@ -1,1 +1,32 @@
-//! Docker's HTTP types and the client for them.
+//! Docker's Engine API, version 1.51: its bodies as types and a client for it.
+//!
+//! * [`go`] and [`json`] give Go's JSON rules, on which Docker's clients rely; [`container`], [`host_config`],
+//!   [`image`], [`network`] and [`system`] are the bodies.
+//! * [`Client`] speaks to an engine over a [`Transport`]: a unix socket, TCP, or a pipe in memory. Its calls are
+//!   in [`calls`].
+//! * [`stdcopy`], [`query`] and [`filters`] are the small formats beside JSON, for both sides.
+//!
+//! This crate does not know the engine, the router, the environment or the terminal.
+
+pub mod calls;
+pub mod container;
+pub mod filters;
+pub mod go;
+pub mod host_config;
+pub mod image;
+pub mod json;
+pub mod network;
+pub mod query;
+pub mod stdcopy;
+pub mod stream;
+pub mod system;
+pub mod transport;
+pub mod version;
+
+mod client;
+mod error;
+
+pub use client::{Client, MAX_ANSWER_LEN, Ping};
+pub use error::Error;
+pub use transport::Transport;
+pub use version::ApiVersion;

@@ -1,0 +1,166 @@
+//! Bodies of the image endpoints (Engine API 1.51, tag *Image*), and of volumes' list.
+//!
+//! Field order, names and zero values are those of dockerd 28.5 with containerd's image store. This file holds
+//! no behaviour.
+
+use std::collections::BTreeMap;
+
+use crate::container::{Bytes, DriverData, HealthConfig, Set};
+use crate::go_struct;
+use crate::json::Json;
+
+go_struct! {
+    /// An OCI content descriptor.
+    pub struct Descriptor = "v1.Descriptor" {
+        media_type: String => "mediaType" ("MediaType"),
+        digest: String => "digest" ("Digest"),
+        size: i64 => "size" ("Size"),
+        urls: Option<Vec<String>> => "urls" omitempty ("URLs"),
+        annotations: Option<BTreeMap<String, String>> => "annotations" omitempty ("Annotations"),
+        data: Option<Bytes> => "data" omitempty ("Data"),
+        platform: Option<Platform> => "platform" omitempty ("Platform"),
+        artifact_type: String => "artifactType" omitempty ("ArtifactType"),
+    }
+
+    /// An OCI platform.
+    pub struct Platform = "v1.Platform" {
+        architecture: String => "architecture" ("Architecture"),
+        os: String => "os" ("OS"),
+        os_version: String => "os.version" omitempty ("OSVersion"),
+        os_features: Option<Vec<String>> => "os.features" omitempty ("OSFeatures"),
+        variant: String => "variant" omitempty ("Variant"),
+    }
+
+    /// One image of `GET /images/json`.
+    pub struct ImageSummary = "image.Summary" {
+        containers: i64 => "Containers",
+        created: i64 => "Created",
+        id: String => "Id" ("ID"),
+        labels: Option<BTreeMap<String, String>> => "Labels",
+        parent_id: String => "ParentId" ("ParentID"),
+        descriptor: Option<Descriptor> => "Descriptor" omitempty,
+        manifests: Option<Vec<ManifestSummary>> => "Manifests" omitempty,
+        repo_digests: Option<Vec<String>> => "RepoDigests",
+        repo_tags: Option<Vec<String>> => "RepoTags",
+        shared_size: i64 => "SharedSize",
+        size: i64 => "Size",
+        virtual_size: i64 => "VirtualSize" omitempty,
+    }
+
+    /// One manifest of an image.
+    pub struct ManifestSummary = "image.ManifestSummary" {
+        id: String => "ID",
+        descriptor: Descriptor => "Descriptor",
+        available: bool => "Available",
+        size: ManifestSize => "Size",
+        kind: String => "Kind",
+        image_data: Option<ImageProperties> => "ImageData" omitempty,
+        attestation_data: Option<AttestationProperties> => "AttestationData" omitempty,
+    }
+
+    /// A manifest's sizes.
+    pub struct ManifestSize = "struct { Content int64; Total int64 }" {
+        content: i64 => "Content",
+        total: i64 => "Total",
+    }
+
+    /// What a manifest of a platform's image holds.
+    pub struct ImageProperties = "image.ImageProperties" {
+        platform: Platform => "Platform",
+        size: UnpackedSize => "Size",
+        containers: Vec<String> => "Containers",
+    }
+
+    /// The size of the unpacked layers.
+    pub struct UnpackedSize = "struct { Unpacked int64 }" {
+        unpacked: i64 => "Unpacked",
+    }
+
+    /// What an attestation is about.
+    pub struct AttestationProperties = "image.AttestationProperties" {
+        subject: String => "For",
+    }
+
+    /// The configuration an image gives its containers.
+    pub struct ImageConfig = "v1.DockerOCIImageConfig" {
+        user: String => "User" omitempty,
+        exposed_ports: Option<Set> => "ExposedPorts" omitempty,
+        env: Option<Vec<String>> => "Env" omitempty,
+        entrypoint: Option<Vec<String>> => "Entrypoint" omitempty,
+        cmd: Option<Vec<String>> => "Cmd" omitempty,
+        volumes: Option<Set> => "Volumes" omitempty,
+        working_dir: String => "WorkingDir" omitempty,
+        labels: Option<BTreeMap<String, String>> => "Labels" omitempty,
+        stop_signal: String => "StopSignal" omitempty,
+        args_escaped: bool => "ArgsEscaped" omitempty,
+        healthcheck: Option<HealthConfig> => "Healthcheck" omitempty,
+        on_build: Option<Vec<String>> => "OnBuild" omitempty,
+        shell: Option<Vec<String>> => "Shell" omitempty,
+    }
+
+    /// An image's layers.
+    pub struct RootFs = "image.RootFS" {
+        kind: String => "Type" omitempty,
+        layers: Option<Vec<String>> => "Layers" omitempty,
+    }
+
+    /// What is known of an image beside its configuration.
+    pub struct ImageMetadata = "image.Metadata" {
+        last_tag_time: String => "LastTagTime",
+    }
+
+    /// Answer of `GET /images/{name}/json`.
+    pub struct ImageInspect = "image.InspectResponse" {
+        id: String => "Id" ("ID"),
+        repo_tags: Vec<String> => "RepoTags",
+        repo_digests: Vec<String> => "RepoDigests",
+        parent: String => "Parent",
+        comment: String => "Comment",
+        created: String => "Created" omitempty,
+        docker_version: String => "DockerVersion",
+        author: String => "Author",
+        config: Option<ImageConfig> => "Config",
+        architecture: String => "Architecture",
+        variant: String => "Variant" omitempty,
+        os: String => "Os",
+        os_version: String => "OsVersion" omitempty,
+        size: i64 => "Size",
+        virtual_size: i64 => "VirtualSize" omitempty,
+        graph_driver: DriverData => "GraphDriver",
+        root_fs: RootFs => "RootFS",
+        metadata: ImageMetadata => "Metadata",
+        descriptor: Option<Descriptor> => "Descriptor" omitempty,
+        manifests: Option<Vec<ManifestSummary>> => "Manifests" omitempty,
+    }
+
+    /// One line of what `DELETE /images/{name}` did.
+    pub struct ImageDelete = "image.DeleteResponse" {
+        deleted: String => "Deleted" omitempty,
+        untagged: String => "Untagged" omitempty,
+    }
+
+    /// Answer of `GET /volumes`.
+    pub struct VolumeList = "volume.ListResponse" {
+        volumes: Vec<Volume> => "Volumes",
+        warnings: Option<Vec<String>> => "Warnings",
+    }
+
+    /// A volume.
+    pub struct Volume = "volume.Volume" {
+        created_at: String => "CreatedAt" omitempty,
+        driver: String => "Driver",
+        labels: Option<BTreeMap<String, String>> => "Labels",
+        mountpoint: String => "Mountpoint",
+        name: String => "Name",
+        options: Option<BTreeMap<String, String>> => "Options",
+        scope: String => "Scope",
+        status: Option<BTreeMap<String, Json>> => "Status" omitempty,
+        usage_data: Option<VolumeUsage> => "UsageData" omitempty,
+    }
+
+    /// How much a volume holds and who uses it.
+    pub struct VolumeUsage = "volume.UsageData" {
+        ref_count: i64 => "RefCount",
+        size: i64 => "Size",
+    }
+}
