@@ -1,1 +1,5 @@
 //! Commands, output, hints.
+
+pub mod flags;
+pub mod grammar;
+pub mod template;
