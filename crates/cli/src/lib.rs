@@ -3,3 +3,7 @@
 pub mod flags;
 pub mod grammar;
 pub mod template;
+pub mod progress;
+pub mod table;
+pub mod time;
+pub mod units;

@@ -16,6 +16,7 @@ mod value;
 use std::collections::HashMap;
 
 pub use funcs::title;
+pub use printf::significant;
 pub use value::{Map, Object, Struct, Value};
 
 /// How deep templates may call each other and expressions may nest.

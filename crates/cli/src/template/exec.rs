@@ -237,6 +237,9 @@ impl State<'_> {
             return Ok(last.unwrap_or(value));
         }
         let args = self.arguments(rest, dot, last)?;
+        if !self.mode.headers {
+            self.check_arguments(name, command, rest, &args)?;
+        }
         funcs::call(name, &args, self.mode.headers).map_err(|text| {
             let text = if text.starts_with("wrong type for value") {
                 text
@@ -245,6 +248,23 @@ impl State<'_> {
             };
             self.error(command.at, &command.to_string(), &text)
         })
+    }
+
+    /// Go converts arguments to a function's types before it calls it; constants have a text of their own.
+    fn check_arguments(&self, name: &str, command: &Cmd, rest: &[Arg], args: &[Value]) -> Run<()> {
+        for (at, value) in args.iter().enumerate() {
+            let Some(wanted) = funcs::wanted(name, at).filter(|w| !funcs::is(value, w)) else { continue };
+            let got = value.type_name();
+            let text = match rest.get(at).map(|a| &a.kind) {
+                Some(ArgKind::Int(_, raw) | ArgKind::Float(_, raw)) => format!("expected {wanted}; found {raw}"),
+                _ => format!("wrong type for value; expected {wanted}; got {got}"),
+            };
+            return Err(match rest.get(at) {
+                Some(arg) => self.error(arg.at, &arg.to_string(), &text),
+                None => self.error(command.at, &command.to_string(), &text),
+            });
+        }
+        Ok(())
     }
 
     fn argument(&mut self, arg: &Arg, dot: &Value) -> Run<Value> {

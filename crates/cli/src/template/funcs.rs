@@ -38,6 +38,27 @@ pub fn takes(name: &str) -> Takes {
     }
 }
 
+/// What a function's argument must be, where Go checks it before the call.
+pub fn wanted(name: &str, at: usize) -> Option<&'static str> {
+    match (name, at) {
+        ("title" | "lower" | "upper" | "pad" | "truncate" | "printf", 0) | ("split", _) | ("join", 1) => {
+            Some("string")
+        }
+        ("pad", _) | ("truncate", 1) => Some("int"),
+        ("join", 0) => Some("[]string"),
+        _ => None,
+    }
+}
+
+/// Whether a value is of that type.
+pub fn is(value: &Value, wanted: &str) -> bool {
+    match (wanted, value) {
+        ("string", Value::Text(_)) | ("int", Value::Int(_)) | ("[]string", Value::List(None)) => true,
+        ("[]string", Value::List(Some(items))) => items.iter().all(|v| matches!(v, Value::Text(_))),
+        _ => false,
+    }
+}
+
 /// Calls a function; `headers` leaves table headers as they are. `and` and `or` are evaluated by
 /// the caller, because they stop early.
 pub fn call(name: &str, args: &[Value], headers: bool) -> Outcome {
@@ -57,7 +78,7 @@ pub fn call(name: &str, args: &[Value], headers: bool) -> Outcome {
         "slice" => slice(args),
         "print" => Ok(printf::print(args).into()),
         "println" => Ok(printf::println(args).into()),
-        "printf" => Ok(printf::printf(text(name, args, 0)?, &args[1..]).into()),
+        "printf" => Ok(printf::printf(text(args, 0)?, &args[1..]).into()),
         "html" => Ok(html(&printf::print(args)).into()),
         "js" => Ok(js(&printf::print(args)).into()),
         "urlquery" => Ok(urlquery(&printf::print(args)).into()),
@@ -67,7 +88,7 @@ pub fn call(name: &str, args: &[Value], headers: bool) -> Outcome {
         }),
         "json" => Ok(args[0].to_json_text().into()),
         "split" => {
-            let (whole, separator) = (text(name, args, 0)?, text(name, args, 1)?);
+            let (whole, separator) = (text(args, 0)?, text(args, 1)?);
             let parts: Vec<Value> = if separator.is_empty() {
                 whole.chars().map(|c| Value::from(c.to_string())).collect()
             } else {
@@ -76,12 +97,12 @@ pub fn call(name: &str, args: &[Value], headers: bool) -> Outcome {
             Ok(Value::list(parts))
         }
         "join" => join(args),
-        "title" => Ok(title(text(name, args, 0)?).into()),
-        "lower" => Ok(text(name, args, 0)?.to_lowercase().into()),
-        "upper" => Ok(text(name, args, 0)?.to_uppercase().into()),
+        "title" => Ok(title(text(args, 0)?).into()),
+        "lower" => Ok(text(args, 0)?.to_lowercase().into()),
+        "upper" => Ok(text(args, 0)?.to_uppercase().into()),
         "pad" => pad(args),
         "truncate" => {
-            let (whole, length) = (text(name, args, 0)?, usize::try_from(int(name, args, 1)?).unwrap_or(0));
+            let (whole, length) = (text(args, 0)?, usize::try_from(int(args, 1)?).unwrap_or(0));
             Ok(if whole.len() < length { whole } else { floor(whole, length) }.into())
         }
         _ => Err(format!("unknown function {name}")),
@@ -103,22 +124,21 @@ pub fn title(text: &str) -> String {
     out
 }
 
-fn wrong(name: &str, value: &Value, wanted: &str) -> String {
-    let _ = name;
+fn wrong(value: &Value, wanted: &str) -> String {
     format!("wrong type for value; expected {wanted}; got {}", value.type_name())
 }
 
-fn text<'a>(name: &str, args: &'a [Value], at: usize) -> Result<&'a str, String> {
+fn text(args: &[Value], at: usize) -> Result<&str, String> {
     match &args[at] {
         Value::Text(text) => Ok(text),
-        other => Err(wrong(name, other, "string")),
+        other => Err(wrong(other, "string")),
     }
 }
 
-fn int(name: &str, args: &[Value], at: usize) -> Result<i64, String> {
+fn int(args: &[Value], at: usize) -> Result<i64, String> {
     match &args[at] {
         Value::Int(i) => Ok(*i),
-        other => Err(wrong(name, other, "int")),
+        other => Err(wrong(other, "int")),
     }
 }
 
@@ -130,27 +150,27 @@ fn floor(text: &str, mut length: usize) -> &str {
 }
 
 fn join(args: &[Value]) -> Outcome {
-    let separator = text("join", args, 1)?;
+    let separator = text(args, 1)?;
     match &args[0] {
         Value::List(items) => {
             let mut parts = Vec::new();
             for item in items.iter().flat_map(|i| i.iter()) {
                 match item {
                     Value::Text(text) => parts.push(text.as_str()),
-                    _ => return Err(wrong("join", &args[0], "[]string")),
+                    _ => return Err(wrong(&args[0], "[]string")),
                 }
             }
             Ok(parts.join(separator).into())
         }
-        other => Err(wrong("join", other, "[]string")),
+        other => Err(wrong(other, "[]string")),
     }
 }
 
 fn pad(args: &[Value]) -> Outcome {
     const MAX_PAD: i64 = 10_000;
-    let whole = text("pad", args, 0)?;
+    let whole = text(args, 0)?;
     let blanks = |n: i64| " ".repeat(n.clamp(0, MAX_PAD) as usize);
-    let (before, after) = (blanks(int("pad", args, 1)?), blanks(int("pad", args, 2)?));
+    let (before, after) = (blanks(int(args, 1)?), blanks(int(args, 2)?));
     Ok(if whole.is_empty() { String::new() } else { format!("{before}{whole}{after}") }.into())
 }
 
@@ -179,7 +199,7 @@ fn index(value: &Value, key: &Value) -> Outcome {
                 None if at < 0 || at as usize > items.len() => {
                     Err(format!("index out of range: {at}"))
                 }
-                None => Err(format!("reflect: slice index out of range")),
+                None => Err("reflect: slice index out of range".to_owned()),
             }
         }
         Value::Map(map) => match key {
@@ -190,10 +210,10 @@ fn index(value: &Value, key: &Value) -> Outcome {
                 .map_or_else(|| map.zero.clone(), |(_, v)| v.clone())),
             other => Err(format!("value has type {}; should be string", other.type_name())),
         },
-        Value::Text(text) => match key {
+        Value::Text(whole) => match key {
             Value::Int(at) => usize::try_from(*at)
                 .ok()
-                .and_then(|at| text.as_bytes().get(at))
+                .and_then(|at| whole.as_bytes().get(at))
                 .map(|b| Value::Int(i64::from(*b)))
                 .ok_or_else(|| format!("index out of range: {at}")),
             other => Err(format!("cannot index slice/array with type {}", other.type_name())),

@@ -180,6 +180,10 @@ impl Lexer<'_> {
             }
             c if c.is_ascii_digit() || matches!(c, '.' | '+' | '-') => self.number()?,
             c if c.is_alphanumeric() || c == '_' => Token::Word(word(rest).to_owned()),
+            // Go takes any other printable ASCII for a token that no rule accepts.
+            c if c.is_ascii_graphic() => {
+                return Err(self.error(start, &format!("unexpected {:?} in operand", c.to_string())));
+            }
             c => {
                 let shown = format!("unrecognized character in action: U+{:04X} '{c}'", c as u32);
                 return Err(self.error(start, &shown));

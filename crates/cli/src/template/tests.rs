@@ -150,7 +150,7 @@ fn functions_and_pipelines() {
         ("{{join .Name}}", "RUN template: :1:2: executing \"\" at <join>: wrong number of args for join: want 2 got 1"),
         ("{{json}}", "RUN template: :1:2: executing \"\" at <json>: wrong number of args for json: want 1 got 0"),
         ("{{upper 1}}", "RUN template: :1:8: executing \"\" at <1>: expected string; found 1"),
-        ("{{upper .Memory}}", "RUN template: :1:8: executing \"\" at <.Memory>: wrong type for value; expected string; got int64"),
+        ("{{upper .Memory}}", "RUN template: :1:8: executing \"\" at <.Memory>: wrong type for value; expected string; got int"),
     ]);
 }
 
