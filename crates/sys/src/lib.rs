@@ -12,6 +12,7 @@ pub mod durable;
 pub mod lock;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod process;
 pub mod pty;
 pub mod root;
