@@ -70,11 +70,12 @@ impl Socket {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open(protocol: Protocol) -> Result<Self> {
         let (number, name) = match protocol {
-            Protocol::Route => (netlink::ROUTE, "NETLINK_ROUTE"),
-            Protocol::Netfilter => (netlink::NETFILTER, "NETLINK_NETFILTER"),
+            // Its number is 0, which is also no protocol.
+            Protocol::Route => (None, "NETLINK_ROUTE"),
+            Protocol::Netfilter => (Some(netlink::NETFILTER), "NETLINK_NETFILTER"),
         };
         let fd =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(number))
+            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, number)
                 .map_err(|e| Error::new(format!("socket(AF_NETLINK, {name})"), e))?;
         // Extended acknowledgements exist since 4.12; without them errors are merely terser.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {

@@ -1,0 +1,195 @@
+//! Subnets and hardware addresses as values.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// An IPv4 prefix; the host bits of `base` are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subnet {
+    base: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Subnet {
+    /// The prefix of length `prefix` (at most 32) that contains `address`.
+    pub const fn containing(address: Ipv4Addr, prefix: u8) -> Option<Self> {
+        if prefix > 32 {
+            return None;
+        }
+        let base = Ipv4Addr::from_bits(address.to_bits() & mask(prefix));
+        Some(Self { base, prefix })
+    }
+
+    /// The network address.
+    pub const fn base(&self) -> Ipv4Addr {
+        self.base
+    }
+
+    /// The prefix length.
+    pub const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// The highest address, which is the broadcast address of prefixes up to 30.
+    pub const fn last(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.base.to_bits() | !mask(self.prefix))
+    }
+
+    /// The first address after the network address: Docker's choice for the gateway.
+    pub const fn first_host(&self) -> Ipv4Addr {
+        if self.prefix >= 31 { self.base } else { Ipv4Addr::from_bits(self.base.to_bits() + 1) }
+    }
+
+    /// Whether `address` lies in it.
+    pub const fn contains(&self, address: Ipv4Addr) -> bool {
+        address.to_bits() & mask(self.prefix) == self.base.to_bits()
+    }
+
+    /// Whether the two share an address.
+    pub const fn overlaps(&self, other: &Subnet) -> bool {
+        self.contains(other.base) || other.contains(self.base)
+    }
+}
+
+const fn mask(prefix: u8) -> u32 {
+    if prefix == 0 { 0 } else { u32::MAX << (32 - prefix) }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+/// `text` is no subnet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid CIDR address: {0}")]
+pub struct ParseSubnetError(String);
+
+impl FromStr for Subnet {
+    type Err = ParseSubnetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            // u8's parser would take "+8".
+            let digits = prefix.bytes().all(|b| b.is_ascii_digit());
+            Subnet::containing(address.parse().ok()?, digits.then(|| prefix.parse().ok())??)
+        });
+        parsed.ok_or_else(|| ParseSubnetError(text.to_owned()))
+    }
+}
+
+/// A hardware address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl MacAddr {
+    /// `02:42:` and the address: the form Docker has used for ten years. dockerd 28 draws a random
+    /// one and must then announce it to the neighbours; derived, a reused address keeps its
+    /// hardware address and no neighbour's ARP cache can be wrong.
+    pub const fn from_ip(address: Ipv4Addr) -> Self {
+        let [a, b, c, d] = address.octets();
+        Self([0x02, 0x42, a, b, c, d])
+    }
+
+    /// Whether a station can have it: not a multicast address, not zero.
+    pub fn is_unicast(&self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `text` is no hardware address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid MAC address: {0}")]
+pub struct ParseMacError(String);
+
+impl FromStr for MacAddr {
+    type Err = ParseMacError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || ParseMacError(text.to_owned());
+        let separator = if text.contains('-') { '-' } else { ':' };
+        let mut bytes = [0; 6];
+        let mut parts = text.split(separator);
+        for byte in &mut bytes {
+            let part = parts.next().ok_or_else(bad)?;
+            if part.len() != 2 || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(bad());
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
+        }
+        if parts.next().is_some() { Err(bad()) } else { Ok(Self(bytes)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnets() {
+        let cases: &[(&str, Option<(&str, &str, &str)>)] = &[
+            ("172.17.0.0/16", Some(("172.17.0.0/16", "172.17.0.1", "172.17.255.255"))),
+            ("172.17.3.9/16", Some(("172.17.0.0/16", "172.17.0.1", "172.17.255.255"))),
+            ("192.168.16.0/20", Some(("192.168.16.0/20", "192.168.16.1", "192.168.31.255"))),
+            ("10.0.0.7/32", Some(("10.0.0.7/32", "10.0.0.7", "10.0.0.7"))),
+            ("0.0.0.0/0", Some(("0.0.0.0/0", "0.0.0.1", "255.255.255.255"))),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/+8", None),
+            ("10.0.0.0", None),
+            ("10.0.0/8", None),
+            ("", None),
+        ];
+        for (text, want) in cases {
+            let got = text.parse::<Subnet>().ok();
+            let got = got.map(|s| (s.to_string(), s.first_host().to_string(), s.last().to_string()));
+            let want = want.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));
+            assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn overlaps() {
+        let cases = [
+            ("172.17.0.0/16", "172.17.5.0/24", true),
+            ("172.17.5.0/24", "172.17.0.0/16", true),
+            ("172.17.0.0/16", "172.18.0.0/16", false),
+            ("0.0.0.0/0", "10.0.0.0/8", true),
+        ];
+        for (a, b, want) in cases {
+            let (x, y): (Subnet, Subnet) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(x.overlaps(&y), want, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn macs() {
+        assert_eq!(MacAddr::from_ip(Ipv4Addr::new(172, 17, 0, 2)).to_string(), "02:42:ac:11:00:02");
+        for (text, ok) in [
+            ("02:42:ac:11:00:02", true),
+            ("02-42-AC-11-00-02", true),
+            ("02:42:ac:11:00", false),
+            ("02:42:ac:11:00:02:03", false),
+            ("2:42:ac:11:00:02", false),
+            ("0g:42:ac:11:00:02", false),
+            ("+2:42:ac:11:00:02", false),
+        ] {
+            assert_eq!(text.parse::<MacAddr>().is_ok(), ok, "{text}");
+        }
+        assert!(!MacAddr([1, 0, 0, 0, 0, 0]).is_unicast() && !MacAddr([0; 6]).is_unicast());
+    }
+}

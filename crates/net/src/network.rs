@@ -1,0 +1,283 @@
+//! The bridge driver: one handle for everything that a network does to the host.
+
+use crate::bridge::{self, Bridge};
+use crate::endpoint::{self, Endpoint, EndpointConfig};
+use crate::nft::{NftSocket, Transaction, elements, ruleset};
+use crate::route::RouteSocket;
+use crate::{Drops, Error, ForeignRule, Ipam, Netns, PortMap, Result, Subnet, conntrack, foreign};
+use rustix::io::Errno;
+use std::net::Ipv4Addr;
+use sys::trace;
+
+/// The default bridge's name.
+pub const DEFAULT_BRIDGE: &str = "tare0";
+/// What all our bridges' names begin with: the static rules match it.
+pub const BRIDGE_PREFIX: &str = "tare";
+/// Docker's default, whatever the host's own links have; `--mtu` in the configuration changes it.
+const DEFAULT_MTU: u32 = 1500;
+
+/// What a bridge shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeConfig {
+    /// Its name, which begins with `tare`.
+    pub name: String,
+    /// Its MTU and that of its containers.
+    pub mtu: u32,
+    /// Its subnet; `None` keeps the one it has, or takes the first free default pool.
+    pub subnet: Option<Subnet>,
+    /// Its own address; `None` keeps the one it has, or takes the subnet's first.
+    pub gateway: Option<Ipv4Addr>,
+    /// Subnets of other networks, whose bridges may not be there now.
+    pub reserved: Vec<Subnet>,
+}
+
+impl Default for BridgeConfig {
+    fn default() -> Self {
+        Self {
+            name: DEFAULT_BRIDGE.to_owned(),
+            mtu: DEFAULT_MTU,
+            subnet: None,
+            gateway: None,
+            reserved: Vec::new(),
+        }
+    }
+}
+
+/// What [`Network::open`] found of the nftables ruleset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installed {
+    /// It was there.
+    Present,
+    /// It was not: whatever runs must be published again.
+    Fresh,
+    /// Another version was there; its elements were taken over.
+    Replaced,
+}
+
+/// A network that is ready.
+#[derive(Debug)]
+pub struct Opened {
+    /// The handle.
+    pub network: Network,
+    /// Whether the bridge was made or given its address just now.
+    pub bridge_created: bool,
+    /// What became of the ruleset.
+    pub ruleset: Installed,
+    /// Whether ip_forward was switched on just now.
+    pub forwarding_switched_on: bool,
+    /// Rules that were added to others' chains just now, for the journal.
+    pub foreign_rules: Vec<ForeignRule>,
+    /// Firewalls that may drop our packets and are left alone.
+    pub warnings: Vec<Drops>,
+}
+
+/// A bridge network of the host in whose network namespace it was opened.
+///
+/// All functions may be repeated. Whatever changes the host is to be called under the network's lock.
+#[derive(Debug)]
+pub struct Network {
+    route: RouteSocket,
+    nft: NftSocket,
+    bridge: Bridge,
+}
+
+impl Network {
+    /// Makes sure of everything that does not belong to one container: the bridge, the ruleset, the
+    /// sysctls, our rules in foreign firewalls.
+    pub fn open(config: &BridgeConfig) -> Result<Opened> {
+        if !config.name.starts_with(BRIDGE_PREFIX) {
+            let reason = std::io::Error::from_raw_os_error(Errno::INVAL.raw_os_error());
+            return Err(Error::kernel(
+                format!("bridge name {:?}: it must begin with {BRIDGE_PREFIX}", config.name),
+                reason,
+            ));
+        }
+        let route = RouteSocket::open()?;
+        let nft = NftSocket::open()?;
+        let bridge = bridge::ensure(&route, config)?;
+        let ruleset = match ruleset::ensure(&nft)? {
+            ruleset::Found::Present => Installed::Present,
+            ruleset::Found::Fresh => Installed::Fresh,
+            ruleset::Found::Replaced => Installed::Replaced,
+        };
+        let network = Self { route, nft, bridge };
+        network.declare()?;
+        let forwarding_switched_on = network.forward()?;
+        bridge::allow_route_localnet(&network.bridge.name)?;
+        let (foreign_rules, warnings) = foreign::ensure(&network.nft)?;
+        let bridge_created = network.bridge.created;
+        Ok(Opened { network, bridge_created, ruleset, forwarding_switched_on, foreign_rules, warnings })
+    }
+
+    /// The pool that containers get their addresses from.
+    pub fn ipam(&self) -> Ipam {
+        Ipam::new(self.bridge.subnet, self.bridge.gateway)
+    }
+
+    /// The bridge's name.
+    pub fn bridge(&self) -> &str {
+        &self.bridge.name
+    }
+
+    /// The subnet.
+    pub fn subnet(&self) -> Subnet {
+        self.bridge.subnet
+    }
+
+    /// The bridge's own address.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.bridge.gateway
+    }
+
+    /// The MTU.
+    pub fn mtu(&self) -> u32 {
+        self.bridge.mtu
+    }
+
+    /// The host's links, addresses and routes.
+    pub fn route(&self) -> &RouteSocket {
+        &self.route
+    }
+
+    /// Connects a namespace: a veth pair, its address, its default route.
+    pub fn attach(&self, netns: &Netns, config: &EndpointConfig) -> Result<Endpoint> {
+        endpoint::attach(&self.route, &self.bridge, netns, config)
+    }
+
+    /// Removes a host-side interface whose namespace may live on. Not for the path of an exit.
+    pub fn detach(&self, host_name: &str) -> Result<()> {
+        endpoint::detach(&self.route, host_name)
+    }
+
+    /// Redirects ports, all of them or none. Mappings of IPv6 addresses are left to the shim.
+    pub fn publish(&self, maps: &[PortMap]) -> Result<()> {
+        let mut step = trace::step("nft elements", "NFT_MSG_NEWSETELEM");
+        let mut transaction = Transaction::new();
+        for map in maps {
+            if let Some((set, element)) = elements::of_port(map) {
+                step.note(format_args!("{map}"));
+                elements::add(&mut transaction, set, &[element]);
+            }
+        }
+        match transaction.commit(&self.nft) {
+            Ok(()) => {}
+            Err(e) if e.errno() == Errno::BUSY.raw_os_error() => {
+                step.fail(&e);
+                return Err(self.taken(maps)?.map_or(e, |map| Error::PortAllocated(Box::new(map))));
+            }
+            Err(e) => return step.check(Err(e)),
+        }
+        drop(step);
+        conntrack::absent_is_fine(conntrack::flush_stale_udp(&mut self.nft.socket(), maps)).map(drop)
+    }
+
+    /// Ends redirections; those that are gone, or belong to another container by now, are left alone.
+    pub fn unpublish(&self, maps: &[PortMap]) -> Result<()> {
+        let mut step = trace::step("nft elements", "NFT_MSG_DELSETELEM");
+        let mut transaction = Transaction::new();
+        for map in maps {
+            let Some((set, element)) = elements::of_port(map) else { continue };
+            if elements::get(&self.nft, set, &element)?.is_some_and(|value| value == element.value) {
+                step.note(format_args!("{map}"));
+                elements::delete(&mut transaction, set, &[element]);
+            }
+        }
+        step.check(transaction.commit(&self.nft))
+    }
+
+    /// Whether a container of ours has that host port already; Docker's text differs from the one
+    /// for a foreign process ([`Error::PortAllocated`], [`Error::Bind`]).
+    pub fn is_published(&self, map: &PortMap) -> Result<bool> {
+        let Some((set, element)) = elements::of_port(map) else { return Ok(false) };
+        Ok(elements::get(&self.nft, set, &element)?.is_some())
+    }
+
+    /// Forgets all connections of an address, when its container is gone. Off the path: it walks the
+    /// kernel's table. Returns how many there were.
+    pub fn flush_connections(&self, address: Ipv4Addr) -> Result<usize> {
+        conntrack::absent_is_fine(conntrack::flush_address(&mut self.nft.socket(), address))
+    }
+
+    /// Tells the ruleset that the subnet is one of containers and whose.
+    fn declare(&self) -> Result<()> {
+        let [nets, own] = elements::of_network(&self.bridge.name, self.bridge.subnet);
+        if let [element] = &own.1[..]
+            && elements::get(&self.nft, own.0, element)?.is_some()
+        {
+            return Ok(());
+        }
+        let mut step = trace::step("nft elements", "NFT_MSG_NEWSETELEM");
+        step.note(format_args!("{} {}", self.bridge.name, self.bridge.subnet));
+        let mut transaction = Transaction::new();
+        elements::add(&mut transaction, nets.0, &nets.1);
+        elements::add(&mut transaction, own.0, &own.1);
+        step.check(transaction.commit(&self.nft))
+    }
+
+    /// Switches forwarding on where it is off, after what must not be forwarded is dropped.
+    fn forward(&self) -> Result<bool> {
+        if bridge::forwarding()? {
+            return Ok(false);
+        }
+        ruleset::drop_foreign(&self.nft)?;
+        bridge::set_forwarding(true)?;
+        Ok(true)
+    }
+
+    /// The mapping whose port leads elsewhere already.
+    fn taken(&self, maps: &[PortMap]) -> Result<Option<PortMap>> {
+        for map in maps {
+            let Some((set, element)) = elements::of_port(map) else { continue };
+            if elements::get(&self.nft, set, &element)?.is_some_and(|value| value != element.value) {
+                return Ok(Some(*map));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What [`uninstall`] removed, or would.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// Whether there was a table.
+    pub table: bool,
+    /// The bridges.
+    pub bridges: Vec<String>,
+    /// The chains of others that had rules of ours, once per rule.
+    pub foreign_rules: Vec<ForeignRule>,
+    /// Whether ip_forward was switched off again.
+    pub forwarding_switched_off: bool,
+    /// Bridges of other engines because of which ip_forward, which we had switched on, was left on.
+    pub forwarding_needed_by: Vec<String>,
+}
+
+/// Takes everything away that a [`Network`] has put on the host; with `dry`, only says what.
+pub fn uninstall(dry: bool) -> Result<Uninstalled> {
+    let route = RouteSocket::open()?;
+    let nft = NftSocket::open()?;
+    let mut done = Uninstalled { foreign_rules: foreign::remove(&nft, dry)?, ..Uninstalled::default() };
+    let links = route.links()?;
+    done.table = ruleset::version(&nft)?.is_some();
+    if done.table && ruleset::has_foreign_drop(&nft)? && bridge::forwarding()? {
+        let engines = |name: &str| ruleset::ENGINES.iter().any(|prefix| name.starts_with(prefix));
+        done.forwarding_needed_by =
+            links.iter().filter(|l| engines(&l.name)).map(|l| l.name.clone()).collect();
+        done.forwarding_switched_off = done.forwarding_needed_by.is_empty();
+        if done.forwarding_switched_off && !dry {
+            bridge::set_forwarding(false)?;
+        }
+    }
+    for link in links {
+        if link.name.starts_with(BRIDGE_PREFIX) && link.kind.as_deref() == Some("bridge") {
+            // The bridge goes before the table that guards its route_localnet.
+            if !dry {
+                route.delete_link(&link.name)?;
+            }
+            done.bridges.push(link.name);
+        }
+    }
+    if !dry {
+        ruleset::remove(&nft)?;
+    }
+    Ok(done)
+}
