@@ -1,0 +1,99 @@
+//! Masked and read-only paths (config-linux.md).
+//!
+//! A masked file gets the host's /dev/null on top, by descriptor: the container's own could have been
+//! exchanged (CVE-2025-31133). All masked folders share one empty read-only tmpfs.
+
+use super::{Rootfs, linux, mounts};
+use crate::error::{Error, Result, What};
+use rustix::fs::{FileType, Mode, OFlags, fstat, makedev};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use sys::mount::{attach_detached_fd, open_tree_clone};
+use sys::trace;
+
+impl Rootfs<'_> {
+    pub(super) fn restrict_paths(&self) -> Result<()> {
+        let Some(linux) = linux(self.spec) else { return Ok(()) };
+        if !linux.readonly_paths.is_empty() {
+            let mut step = trace::step("read-only paths", "mount_setattr(2)");
+            step.note(format_args!("{} paths", linux.readonly_paths.len()));
+            for path in &linux.readonly_paths {
+                step.check(
+                    self.read_only_path(path).map_err(|e| e.context(format!("read-only path {path:?}"))),
+                )?;
+            }
+        }
+        if !linux.masked_paths.is_empty() {
+            let mut step = trace::step("masked paths", "move_mount(2)");
+            step.note(format_args!("{} paths", linux.masked_paths.len()));
+            let mut masks = Masks::default();
+            for path in &linux.masked_paths {
+                step.check(
+                    self.mask(path, &mut masks).map_err(|e| e.context(format!("masked path {path:?}"))),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_only_path(&self, path: &Path) -> Result<()> {
+        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let tree = open_tree_clone(target.as_fd(), Path::new(""), true)?;
+        mounts::make_read_only(tree.as_fd(), false)?;
+        Ok(attach_detached_fd(tree.as_fd(), target.as_fd())?)
+    }
+
+    fn mask(&self, path: &Path, masks: &mut Masks) -> Result<()> {
+        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let is_folder = FileType::from_raw_mode(fstat(&target).what(|| "fstat()")?.st_mode).is_dir();
+        let mask = if is_folder { masks.folder()? } else { masks.file()? };
+        let tree = open_tree_clone(mask.as_fd(), Path::new(""), false)?;
+        Ok(attach_detached_fd(tree.as_fd(), target.as_fd())?)
+    }
+
+    /// `None` for a path that is not there (this kernel lacks it).
+    fn existing(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        match self.root.resolve(path) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(e) if [Errno::NOENT, Errno::NOTDIR].iter().any(|n| n.raw_os_error() == e.errno()) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// What is put over masked paths, made when first needed.
+#[derive(Default)]
+struct Masks {
+    file: Option<OwnedFd>,
+    folder: Option<OwnedFd>,
+}
+
+impl Masks {
+    fn file(&mut self) -> Result<&OwnedFd> {
+        if self.file.is_none() {
+            let fd = rustix::fs::open(
+                "/dev/null",
+                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .what(|| "open(/dev/null)")?;
+            let stat = fstat(&fd).what(|| "fstat(/dev/null)")?;
+            if !FileType::from_raw_mode(stat.st_mode).is_char_device() || stat.st_rdev != makedev(1, 3) {
+                return Err(Error::kernel("the host's /dev/null is not the null device", Errno::NODEV));
+            }
+            self.file = Some(fd);
+        }
+        self.file.as_ref().ok_or_else(|| Error::kernel("/dev/null", Errno::NODEV))
+    }
+
+    fn folder(&mut self) -> Result<&OwnedFd> {
+        if self.folder.is_none() {
+            // nr_inodes counts the root too.
+            let fd = mounts::detached("tmpfs", "tmpfs", "size=0k,nr_blocks=1,nr_inodes=1,mode=555")?;
+            mounts::make_read_only(fd.as_fd(), false)?;
+            self.folder = Some(fd);
+        }
+        self.folder.as_ref().ok_or_else(|| Error::kernel("tmpfs", Errno::NODEV))
+    }
+}
