@@ -7,3 +7,10 @@ pub mod progress;
 pub mod table;
 pub mod time;
 pub mod units;
+pub mod config;
+pub mod create;
+pub mod endpoint;
+mod error;
+pub mod stdio;
+
+pub use error::Error;

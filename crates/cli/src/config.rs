@@ -1,0 +1,69 @@
+//! The client's configuration: Docker's `config.json`, as far as the commands here read it.
+
+use std::path::{Path, PathBuf};
+
+use api::json::Json;
+
+/// A larger file is not a configuration.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
+
+/// What `config.json` says.
+#[derive(Debug, Default, Clone)]
+pub struct Config {
+    /// The folder it was read from.
+    pub folder: PathBuf,
+    /// Keys that detach.
+    pub detach_keys: String,
+    /// Default `--format` of `ps`.
+    pub ps_format: String,
+    /// Default `--format` of `images`.
+    pub images_format: String,
+    /// The context in use; `default` and none are the same.
+    pub current_context: String,
+    /// Why the file could not be used, if so.
+    pub problem: Option<String>,
+}
+
+impl Config {
+    /// Reads `config.json` in `folder`; a missing file is an empty configuration.
+    pub fn read(folder: &Path) -> Config {
+        let path = folder.join("config.json");
+        let empty = Config { folder: folder.to_owned(), ..Config::default() };
+        let size = std::fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
+        if size == 0 || size > MAX_CONFIG_BYTES {
+            return empty;
+        }
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let problem = format!("WARNING: Error loading config file: {}: {error}", path.display());
+                return Config { problem: Some(problem), ..empty };
+            }
+        };
+        match Json::parse(&text) {
+            Ok(json) => {
+                let get = |key: &str| json.get(key).and_then(Json::as_str).unwrap_or("").to_owned();
+                Config {
+                    detach_keys: get("detachKeys"),
+                    ps_format: get("psFormat"),
+                    images_format: get("imagesFormat"),
+                    current_context: get("currentContext"),
+                    ..empty
+                }
+            }
+            Err(error) => {
+                let problem = format!("WARNING: Error parsing config file ({}): {error}", path.display());
+                Config { problem: Some(problem), ..empty }
+            }
+        }
+    }
+
+    /// Where the configuration lies unless `--config` says otherwise.
+    pub fn default_folder() -> PathBuf {
+        if let Some(folder) = std::env::var_os("DOCKER_CONFIG").filter(|f| !f.is_empty()) {
+            return PathBuf::from(folder);
+        }
+        let home = std::env::var_os("HOME").filter(|h| !h.is_empty()).unwrap_or_else(|| "/root".into());
+        Path::new(&home).join(".docker")
+    }
+}
