@@ -58,6 +58,7 @@ pub struct Index {
 
 /// A manifest or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, taken apart at once")]
 pub enum Document {
     /// A manifest.
     Manifest(Manifest),

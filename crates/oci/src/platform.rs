@@ -147,6 +147,11 @@ impl Matcher {
         Matcher(vec![platform.normalised()])
     }
 
+    /// The platform wanted most.
+    pub fn first(&self) -> Platform {
+        self.0.first().cloned().unwrap_or_default()
+    }
+
     /// How good a match is: 0 is best, None is no match.
     pub fn rank(&self, candidate: &Platform) -> Option<usize> {
         let candidate = candidate.normalised();

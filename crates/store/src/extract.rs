@@ -1,0 +1,482 @@
+//! Unpacking one layer into a directory in overlayfs's own form.
+//!
+//! Every name is reached from the layer's root by openat2(RESOLVE_IN_ROOT) (`sys::Root`) and every
+//! object is made relative to an open directory, so that no entry, link or race leads outside; paths
+//! that would are refused by name rather than bent. Whiteouts (image-spec layer.md "Whiteouts") become
+//! character devices 0:0 and opaque directories get `trusted.overlay.opaque`
+//! (Documentation/filesystems/overlayfs.rst). A directory that a layer only implies takes its
+//! attributes from the layers below, as overlayfs's copy-up would give it.
+//!
+//! Attributes of directories are set last, so that making their content does not change their times and
+//! a set-gid directory does not give its group to the files made in it.
+
+mod attributes;
+mod lower;
+
+use crate::error::{Error, Result};
+use crate::snapshots::Usage;
+use crate::tar_reader::{Entry, Kind, TarReader, broken};
+use attributes::Attributes;
+use lower::Lower;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+use sys::root::Root;
+
+const WHITEOUT: &[u8] = b".wh.";
+/// aufs's own files, which no layer needs.
+const AUFS: &[u8] = b".wh..wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+const COPY_BUFFER: usize = 256 << 10;
+/// Open directories kept, most recently used first: tars list a directory's files together.
+const OPEN_DIRECTORIES: usize = 16;
+const BLOCK: u64 = 4096;
+/// ext4 and xfs keep shorter link targets in the inode.
+const INLINE_LINK_BYTES: usize = 60;
+
+/// Unpacks one layer.
+pub(crate) struct Extractor {
+    root: Root,
+    lower: Lower,
+    open: Vec<(PathBuf, Rc<OwnedFd>)>,
+    directories: BTreeMap<PathBuf, Attributes>,
+    /// Names hidden by this layer, in case it also makes them.
+    whiteouts: HashSet<PathBuf>,
+    root_is_opaque: bool,
+    umask: u32,
+    usage: Usage,
+    buffer: Vec<u8>,
+}
+
+impl Extractor {
+    /// `target` is an empty directory; `lower` are the trees below it, top first.
+    pub(crate) fn new(target: &Path, lower: &[PathBuf]) -> Result<Self> {
+        let lower = Lower::new(lower);
+        let root = Root::open_dir(target)?;
+        let mut directories = BTreeMap::new();
+        directories.insert(PathBuf::new(), lower.directory(Path::new(""))?.unwrap_or_default());
+        Ok(Extractor {
+            root,
+            lower,
+            open: Vec::new(),
+            directories,
+            whiteouts: HashSet::new(),
+            root_is_opaque: false,
+            umask: attributes::umask()?,
+            usage: Usage { size: BLOCK, inodes: 1 },
+            buffer: vec![0; COPY_BUFFER],
+        })
+    }
+
+    /// Makes everything that the tar holds; returns the rest of the stream and the size.
+    pub(crate) fn extract<R: Read>(mut self, tar: R) -> Result<(R, Usage)> {
+        let mut reader = TarReader::new(tar);
+        while let Some(entry) = reader.next()? {
+            self.apply(&entry, &mut reader)?;
+        }
+        if self.root_is_opaque {
+            self.hide_all_below()?;
+        }
+        self.finish_directories()?;
+        Ok((reader.into_inner(), self.usage))
+    }
+
+    fn apply<R: Read>(&mut self, entry: &Entry, data: &mut TarReader<R>) -> Result<()> {
+        let path = clean(&entry.path).ok_or_else(|| escape(entry, "path"))?;
+        let Some(name) = path.file_name().map(OsStr::to_os_string) else {
+            if entry.kind != Kind::Directory {
+                return Err(broken("the root is not a directory"));
+            }
+            self.directories.insert(path, Attributes::of(entry));
+            return Ok(());
+        };
+        let parent = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT) {
+            return self.hide(entry, &parent, name.as_bytes(), hidden);
+        }
+        let dir = self.directory(&parent).map_err(|e| failed(entry, e))?;
+        match entry.kind {
+            Kind::Directory => self.make_directory(&dir, &path, &name, entry),
+            Kind::File => self.make_file(&dir, &path, &name, entry, data),
+            Kind::HardLink => self.make_hard_link(&dir, &path, &name, entry),
+            Kind::Symlink => self.make_symlink(&dir, &path, &name, entry),
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => self.make_node(&dir, &path, &name, entry),
+        }
+    }
+
+    fn make_directory(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
+        match rustix::fs::mkdirat(dir, name, Mode::from(0o700)) {
+            Ok(()) => self.count(BLOCK),
+            Err(Errno::EXIST) => {
+                let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|e| call(entry, "stat", e))?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    let hidden = self.whiteouts.contains(path);
+                    self.remove(dir, path, name).map_err(|e| call(entry, "unlink", e))?;
+                    rustix::fs::mkdirat(dir, name, Mode::from(0o700)).map_err(|e| call(entry, "mkdir", e))?;
+                    self.count(BLOCK);
+                    if hidden {
+                        self.make_opaque(path).map_err(|e| failed(entry, e))?;
+                    }
+                }
+            }
+            Err(e) => return Err(call(entry, "mkdir", e)),
+        }
+        self.directories.insert(path.to_path_buf(), Attributes::of(entry));
+        Ok(())
+    }
+
+    fn make_file<R: Read>(
+        &mut self,
+        dir: &OwnedFd,
+        path: &Path,
+        name: &OsStr,
+        entry: &Entry,
+        data: &mut TarReader<R>,
+    ) -> Result<()> {
+        let fd = self.create(dir, path, name, entry.mode).map_err(|e| call(entry, "open", e))?;
+        let stored = self.write_data(fd.as_fd(), entry, data)?;
+        Attributes::of(entry).apply_to_file(fd.as_fd(), self.umask).map_err(|e| failed(entry, e))?;
+        self.count(stored);
+        Ok(())
+    }
+
+    fn write_data<R: Read>(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        entry: &Entry,
+        data: &mut TarReader<R>,
+    ) -> Result<u64> {
+        let mut stored = 0;
+        let Some(extents) = &entry.extents else {
+            loop {
+                let n = data.read_data(&mut self.buffer)?;
+                if n == 0 {
+                    return Ok(stored);
+                }
+                sys::durable::write_all(fd, &self.buffer[..n]).map_err(|e| call(entry, "write", e))?;
+                stored += n as u64;
+            }
+        };
+        for extent in extents {
+            let seek = rustix::fs::SeekFrom::Start(extent.offset);
+            rustix::fs::seek(fd, seek).map_err(|e| call(entry, "lseek", e))?;
+            let mut left = extent.length;
+            while left > 0 {
+                let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let n = data.read_data(&mut self.buffer[..want])?;
+                if n == 0 {
+                    return Err(broken("ends within a sparse file"));
+                }
+                sys::durable::write_all(fd, &self.buffer[..n]).map_err(|e| call(entry, "write", e))?;
+                left -= n as u64;
+                stored += n as u64;
+            }
+        }
+        rustix::fs::ftruncate(fd, entry.size).map_err(|e| call(entry, "ftruncate", e))?;
+        Ok(stored)
+    }
+
+    fn make_hard_link(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
+        let target = clean(&entry.link).ok_or_else(|| escape(entry, "link target"))?;
+        let Some(target_name) = target.file_name().map(OsStr::to_os_string) else {
+            return Err(broken(format!("entry {:?} is a hard link to the root", entry.display())));
+        };
+        if target == path {
+            return Ok(());
+        }
+        let target_parent = target.parent().unwrap_or(Path::new("")).to_path_buf();
+        for attempt in 0.. {
+            let target_dir = self.root.open(&target_parent, OFlags::PATH | OFlags::DIRECTORY, 0);
+            let linked = match target_dir {
+                Ok(target_dir) => rustix::fs::linkat(&target_dir, &target_name, dir, name, AtFlags::empty()),
+                Err(e) if e.errno() == libc_enoent() => Err(Errno::NOENT),
+                Err(e) => return Err(failed(entry, e.into())),
+            };
+            match linked {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST) if attempt < 2 => {
+                    self.remove(dir, path, name).map_err(|e| call(entry, "unlink", e))?;
+                }
+                Err(Errno::NOENT) if attempt < 2 => self.copy_up(&target, entry)?,
+                Err(e) => return Err(call(entry, "link", e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A hard link to a file of a lower layer: the file is copied into this one, as overlayfs would.
+    fn copy_up(&mut self, target: &Path, entry: &Entry) -> Result<()> {
+        let Some((mut file, attributes)) = self.lower.file(target)? else {
+            let target = target.display();
+            return Err(broken(format!(
+                "entry {:?} is a hard link to {target}, which does not exist",
+                entry.display()
+            )));
+        };
+        let parent = target.parent().unwrap_or(Path::new("")).to_path_buf();
+        let dir = self.directory(&parent).map_err(|e| failed(entry, e))?;
+        let name = target.file_name().unwrap_or_default().to_os_string();
+        let fd = self.create(&dir, target, &name, 0o600).map_err(|e| call(entry, "open", e))?;
+        let mut copy = std::fs::File::from(fd);
+        let size = std::io::copy(&mut file, &mut copy).map_err(|source| Error::Entry {
+            entry: entry.display().into_owned(),
+            what: "copy".into(),
+            source,
+        })?;
+        attributes.apply_to_file(copy.as_fd(), 0o777).map_err(|e| failed(entry, e))?;
+        self.count(size);
+        Ok(())
+    }
+
+    fn make_symlink(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
+        let target = OsStr::from_bytes(&entry.link);
+        let mut made = rustix::fs::symlinkat(target, dir, name);
+        if made == Err(Errno::EXIST) {
+            self.remove(dir, path, name).map_err(|e| call(entry, "unlink", e))?;
+            made = rustix::fs::symlinkat(target, dir, name);
+        }
+        made.map_err(|e| call(entry, "symlink", e))?;
+        Attributes::of(entry).apply_to_name(dir.as_fd(), name, false).map_err(|e| failed(entry, e))?;
+        self.count(if entry.link.len() < INLINE_LINK_BYTES { 0 } else { BLOCK });
+        Ok(())
+    }
+
+    fn make_node(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
+        let (kind, device) = match entry.kind {
+            Kind::CharDevice => (FileType::CharacterDevice, entry.device),
+            Kind::BlockDevice => (FileType::BlockDevice, entry.device),
+            _ => (FileType::Fifo, (0, 0)),
+        };
+        if kind == FileType::CharacterDevice && device == (0, 0) {
+            // It would hide the name: that is said with `.wh.`.
+            return Err(broken(format!("entry {:?} is a character device 0:0", entry.display())));
+        }
+        let device = rustix::fs::makedev(device.0, device.1);
+        let mode = Mode::from(entry.mode & 0o777);
+        let mut made = rustix::fs::mknodat(dir, name, kind, mode, device);
+        if made == Err(Errno::EXIST) {
+            self.remove(dir, path, name).map_err(|e| call(entry, "unlink", e))?;
+            made = rustix::fs::mknodat(dir, name, kind, mode, device);
+        }
+        made.map_err(|e| call(entry, "mknod", e))?;
+        Attributes::of(entry).apply_to_name(dir.as_fd(), name, true).map_err(|e| failed(entry, e))?;
+        self.count(0);
+        Ok(())
+    }
+
+    /// A whiteout. It hides only what lies below: what this layer itself makes stays.
+    fn hide(&mut self, entry: &Entry, parent: &Path, whole: &[u8], hidden: &[u8]) -> Result<()> {
+        if whole == OPAQUE {
+            self.root_is_opaque |= parent.as_os_str().is_empty();
+            self.directory(parent).map_err(|e| failed(entry, e))?;
+            return self.make_opaque(parent).map_err(|e| failed(entry, e));
+        }
+        if whole.starts_with(AUFS) {
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(escape(entry, "path"));
+        }
+        let name = OsStr::from_bytes(hidden);
+        let path = parent.join(name);
+        let dir = self.directory(parent).map_err(|e| failed(entry, e))?;
+        match rustix::fs::mknodat(&*dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
+            Ok(()) => {
+                self.whiteouts.insert(path);
+                self.count(0);
+                Ok(())
+            }
+            Err(Errno::EXIST) if self.directories.contains_key(&path) => {
+                self.make_opaque(&path).map_err(|e| failed(entry, e))
+            }
+            Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(call(entry, "mknod", e)),
+        }
+    }
+
+    fn make_opaque(&mut self, path: &Path) -> Result<()> {
+        let fd = self.root.open(path, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+        rustix::fs::fsetxattr(&fd, OPAQUE_XATTR, b"y", rustix::fs::XattrFlags::empty())
+            .map_err(|e| sys::Error::new(format!("fsetxattr({path:?}, {OPAQUE_XATTR:?})"), e).into())
+    }
+
+    /// overlayfs merges the roots of all layers whatever their marks, so an opaque root is spelled out.
+    fn hide_all_below(&mut self) -> Result<()> {
+        let root = self.directory(Path::new(""))?;
+        for name in self.lower.names()? {
+            let path = PathBuf::from(&name);
+            match rustix::fs::mknodat(&*root, &name, FileType::CharacterDevice, Mode::empty(), 0) {
+                Ok(()) => self.count(0),
+                Err(Errno::EXIST) if self.directories.contains_key(&path) => self.make_opaque(&path)?,
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(sys::Error::new(format!("mknodat({path:?}, 0:0)"), e).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a directory of this layer, making it when it is only implied.
+    fn directory(&mut self, path: &Path) -> Result<Rc<OwnedFd>> {
+        if let Some(i) = self.open.iter().position(|(p, _)| p == path) {
+            let hit = self.open.remove(i);
+            let fd = hit.1.clone();
+            self.open.insert(0, hit);
+            return Ok(fd);
+        }
+        let fd = match self.root.open(path, OFlags::PATH | OFlags::DIRECTORY, 0) {
+            Ok(fd) => fd,
+            Err(e) if e.errno() == libc_enoent() || self.is_below_whiteout(path) => {
+                self.make_implied(path)?
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let fd = Rc::new(fd);
+        self.open.truncate(OPEN_DIRECTORIES - 1);
+        self.open.insert(0, (path.to_path_buf(), fd.clone()));
+        Ok(fd)
+    }
+
+    fn is_below_whiteout(&self, path: &Path) -> bool {
+        path.ancestors().any(|p| self.whiteouts.contains(p))
+    }
+
+    fn make_implied(&mut self, path: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let mut walked = PathBuf::new();
+        let mut at = self.root.open(&walked, flags, 0)?;
+        for component in path.components() {
+            let name = component.as_os_str();
+            walked.push(name);
+            let hidden = self.whiteouts.contains(&walked);
+            if hidden {
+                let error = |e| sys::Error::new(format!("unlinkat({walked:?})"), e);
+                rustix::fs::unlinkat(&at, name, AtFlags::empty()).map_err(error)?;
+                self.whiteouts.remove(&walked);
+            }
+            match rustix::fs::mkdirat(&at, name, Mode::from(0o700)) {
+                Ok(()) => {
+                    self.count(BLOCK);
+                    // What was hidden and is made again has nothing below it.
+                    let attributes = if hidden { None } else { self.lower.directory(&walked)? };
+                    self.directories.insert(walked.clone(), attributes.unwrap_or_default());
+                    if hidden {
+                        self.make_opaque(&walked)?;
+                    }
+                }
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(sys::Error::new(format!("mkdirat({walked:?})"), e).into()),
+            }
+            // From the root again: the name may be a link of this layer.
+            at = self.root.open(&walked, flags, 0)?;
+        }
+        Ok(at)
+    }
+
+    fn create(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, mode: u32) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(dir, name, flags, Mode::from(mode & 0o777));
+        match open() {
+            Err(Errno::EXIST) => {
+                self.remove(dir, path, name)?;
+                open()
+            }
+            other => other,
+        }
+    }
+
+    /// A later entry of the same name replaces an earlier one, whatever either is.
+    fn remove(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr) -> rustix::io::Result<()> {
+        self.whiteouts.remove(path);
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {}
+            other => return other,
+        }
+        self.open.clear();
+        self.directories.retain(|p, _| !p.starts_with(path));
+        self.whiteouts.retain(|p| !p.starts_with(path));
+        let whole = sys::root::proc_path(dir.as_fd()).join(name);
+        // It opens each level relative to its parent and follows no link below this name.
+        std::fs::remove_dir_all(whole).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+    }
+
+    fn finish_directories(&mut self) -> Result<()> {
+        for (path, attributes) in std::mem::take(&mut self.directories) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            match self.root.open(&path, flags, 0) {
+                Ok(fd) => attributes.apply_to_directory(fd.as_fd()).map_err(|e| with_path(&path, e))?,
+                // A directory on the way to it was replaced by a link later in the layer.
+                Err(e)
+                    if matches!(
+                        Errno::from_raw_os_error(e.errno()),
+                        Errno::NOENT | Errno::NOTDIR | Errno::LOOP
+                    ) => {}
+                Err(e) => return Err(with_path(&path, e.into())),
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.usage.inodes += 1;
+        self.usage.size += bytes.div_ceil(BLOCK) * BLOCK;
+    }
+}
+
+/// The path relative to the layer's root, without `.` and `..`; `None` when it leads outside, or
+/// cannot be a path.
+fn clean(path: &[u8]) -> Option<PathBuf> {
+    if path.contains(&0) {
+        return None;
+    }
+    let mut clean = PathBuf::new();
+    for component in Path::new(OsStr::from_bytes(path)).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                if !clean.pop() {
+                    return None;
+                }
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Some(clean)
+}
+
+fn libc_enoent() -> i32 {
+    Errno::NOENT.raw_os_error()
+}
+
+fn escape(entry: &Entry, what: &'static str) -> Error {
+    Error::Escape { entry: entry.display().into_owned(), what }
+}
+
+fn call(entry: &Entry, what: &'static str, e: Errno) -> Error {
+    Error::Entry { entry: entry.display().into_owned(), what: what.into(), source: e.into() }
+}
+
+/// Names the entry in an error of a system call.
+fn failed(entry: &Entry, e: Error) -> Error {
+    with_path(Path::new(OsStr::from_bytes(&entry.path)), e)
+}
+
+fn with_path(path: &Path, e: Error) -> Error {
+    match e {
+        Error::Sys(e) => {
+            let source = std::io::Error::from_raw_os_error(e.errno());
+            Error::Entry { entry: path.display().to_string(), what: e.call().to_owned(), source }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

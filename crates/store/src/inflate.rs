@@ -1,0 +1,255 @@
+//! Layer bytes to tar bytes: the compression is read from the bytes, the diff id is computed on the way.
+//!
+//! Inflating and hashing run in a thread of their own, one bounded queue ahead of whoever unpacks:
+//! creating files and inflating are the two expensive halves of a pull (*measured* 1.2 s against 0.7 s
+//! of CPU for 300 MB), and there are at least two cores.
+
+use crate::error::{Error, Result};
+use oci::{Algorithm, DiffId, Hasher};
+use std::io::{self, BufReader, Cursor, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+const CHUNK: usize = 256 << 10;
+/// Chunks between both threads: bounds memory to 2 MiB per layer that is being unpacked.
+const QUEUE: usize = 8;
+const INPUT_BUFFER: usize = 128 << 10;
+/// Inflated bytes of one layer; a bomb ends here if the disk is larger.
+const MAX_STREAM_BYTES: u64 = 300 << 30;
+
+/// How a layer or an archive is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// Zstandard (RFC 8878).
+    Zstd,
+}
+
+impl Compression {
+    /// Reads it from the first bytes. What is recognised but not supported is an error by name;
+    /// anything else is taken as a plain tar.
+    pub fn detect(first: &[u8]) -> Result<Self> {
+        let unsupported = |kind| Err(Error::Decompress { kind, source: io::ErrorKind::Unsupported.into() });
+        match first {
+            [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
+            // A skippable frame may come first (RFC 8878, 3.1.2).
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+            [b'B', b'Z', b'h', ..] => unsupported("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
+            _ => Ok(Compression::None),
+        }
+    }
+
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::None => "tar",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+        }
+    }
+}
+
+/// Enough for every magic number.
+const MAGIC: usize = 6;
+
+/// Detects the compression and returns a reader of the plain bytes.
+pub(crate) fn plain<'a>(
+    mut reader: impl Read + Send + 'a,
+) -> Result<(Compression, Box<dyn Read + Send + 'a>)> {
+    let mut first = Vec::with_capacity(MAGIC);
+    reader.by_ref().take(MAGIC as u64).read_to_end(&mut first).map_err(crate::tar_reader::stream)?;
+    let compression = Compression::detect(&first)?;
+    let whole = Cursor::new(first).chain(reader);
+    let inflated: Box<dyn Read + Send + 'a> = match compression {
+        Compression::None => Box::new(whole),
+        Compression::Gzip => {
+            Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(INPUT_BUFFER, whole)))
+        }
+        Compression::Zstd => {
+            let input = BufReader::with_capacity(INPUT_BUFFER, whole);
+            let decoder = zstd::stream::read::Decoder::with_buffer(input);
+            Box::new(decoder.map_err(|source| Error::Decompress { kind: "zstd", source })?)
+        }
+    };
+    Ok((compression, Box::new(Named { inner: inflated, compression })))
+}
+
+/// Says which decompressor failed.
+struct Named<'a> {
+    inner: Box<dyn Read + Send + 'a>,
+    compression: Compression,
+}
+
+impl Read for Named<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf).map_err(|source| {
+            let ours = matches!(
+                source.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            );
+            // zstd reports a corrupt stream as "other", as a failed download does; only the download's
+            // carries an error of this crate or a message of its own, which is kept either way.
+            if ours && self.compression != Compression::None {
+                io::Error::other(Error::Decompress { kind: self.compression.name(), source })
+            } else {
+                source
+            }
+        })
+    }
+}
+
+/// The plain bytes of a layer, inflated and hashed by another thread.
+pub(crate) struct Inflated {
+    chunks: Option<Receiver<io::Result<Vec<u8>>>>,
+    empties: SyncSender<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
+    thread: Option<JoinHandle<Option<(DiffId, u64)>>>,
+}
+
+impl Inflated {
+    pub(crate) fn start(reader: impl Read + Send + 'static) -> Self {
+        let (send, chunks) = sync_channel(QUEUE);
+        let (empties, reuse) = sync_channel(QUEUE + 2);
+        let thread = std::thread::spawn(move || match inflate(reader, &send, &reuse) {
+            Ok(sum) => sum,
+            Err(e) => {
+                // Nobody listens when the unpacking side failed first: its error is the one shown.
+                let _ = send.send(Err(e));
+                None
+            }
+        });
+        Inflated { chunks: Some(chunks), empties, current: Vec::new(), at: 0, thread: Some(thread) }
+    }
+
+    /// Reads to the end and returns the digest and the length of all plain bytes.
+    pub(crate) fn finish(mut self) -> Result<(DiffId, u64)> {
+        // What follows the archive's end mark belongs to the diff id too.
+        let mut scratch = vec![0; CHUNK];
+        while self.read(&mut scratch).map_err(crate::tar_reader::stream)? > 0 {}
+        self.chunks = None;
+        let sum = self.thread.take().and_then(|t| t.join().ok()).flatten();
+        sum.ok_or(Error::Unfinished)
+    }
+}
+
+impl Read for Inflated {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.current.len() {
+            let Some(chunks) = &self.chunks else { return Ok(0) };
+            match chunks.recv() {
+                Ok(chunk) => {
+                    let old = std::mem::replace(&mut self.current, chunk?);
+                    self.at = 0;
+                    let _ = self.empties.try_send(old);
+                }
+                // The thread has ended: all is read.
+                Err(_) => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.current.len() - self.at);
+        buf[..n].copy_from_slice(&self.current[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+/// The thread's work; `None` when the other side went away.
+fn inflate(
+    reader: impl Read + Send,
+    send: &SyncSender<io::Result<Vec<u8>>>,
+    reuse: &Receiver<Vec<u8>>,
+) -> io::Result<Option<(DiffId, u64)>> {
+    let (_, mut plain) = plain(reader).map_err(io::Error::other)?;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut total = 0;
+    loop {
+        let mut chunk = reuse.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        let mut filled = 0;
+        while filled < CHUNK {
+            match plain.read(&mut chunk[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if filled == 0 {
+            return Ok(Some((DiffId(hasher.finish()), total)));
+        }
+        chunk.truncate(filled);
+        hasher.update(&chunk);
+        total += filled as u64;
+        if total > MAX_STREAM_BYTES {
+            let limit = MAX_STREAM_BYTES;
+            return Err(io::Error::other(Error::Limit { what: "size of the inflated layer", limit }));
+        }
+        if send.send(Ok(chunk)).is_err() {
+            return Ok(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::Digest;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        e.write_all(bytes).unwrap();
+        e.finish().unwrap()
+    }
+
+    fn run(bytes: Vec<u8>) -> std::result::Result<(DiffId, u64), String> {
+        Inflated::start(Cursor::new(bytes)).finish().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn all_forms_have_the_same_diff_id() {
+        let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let want = Ok((DiffId(Digest::sha256(&content)), content.len() as u64));
+        assert_eq!(run(content.clone()), want);
+        assert_eq!(run(gzip(&content)), want);
+        assert_eq!(run(zstd::encode_all(&content[..], 1).unwrap()), want);
+        let (a, b) = content.split_at(1_000_000);
+        assert_eq!(run([gzip(a), gzip(b)].concat()), want, "members follow each other");
+        let skippable =
+            [&[0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9][..], &zstd::encode_all(&content[..], 1).unwrap()];
+        assert_eq!(run(skippable.concat()), want);
+        assert_eq!(run(Vec::new()), Ok((DiffId(Digest::sha256(b"")), 0)));
+    }
+
+    #[test]
+    fn broken_streams() {
+        let whole = gzip(&vec![7; 100_000]);
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 0xff;
+        for (bytes, want) in [
+            (whole[..whole.len() / 2].to_vec(), "cannot decompress layer (gzip)"),
+            (flipped, "cannot decompress layer (gzip)"),
+            (b"BZh91AY".to_vec(), "cannot decompress layer (bzip2)"),
+            (vec![0xfd, b'7', b'z', b'X', b'Z', 0], "cannot decompress layer (xz)"),
+        ] {
+            assert_eq!(run(bytes).unwrap_err(), want);
+        }
+        let z = zstd::encode_all(&vec![7; 100_000][..], 1).unwrap();
+        assert!(run(z[..z.len() - 3].to_vec()).is_err());
+    }
+
+    #[test]
+    fn stops_when_nobody_reads() {
+        let mut inflated = Inflated::start(io::repeat(1));
+        let thread = inflated.thread.take().unwrap();
+        drop(inflated);
+        assert_eq!(thread.join().unwrap(), None);
+    }
+}

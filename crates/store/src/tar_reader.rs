@@ -1,0 +1,299 @@
+//! Reading tar streams that are hostile until shown otherwise.
+//!
+//! Header fields are decoded by the `tar` crate. The walk over the entries is our own, because that
+//! crate reads long names and pax records into memory whatever their size, knows no pax sparse files,
+//! and takes data after header-only entries where Go (whose tools compute diff ids) takes none.
+//! Formats: POSIX ustar and pax, GNU long names and sparse files (old, and pax 0.0, 0.1, 1.0), V7.
+//! Not supported, by name: multi-volume archives and incremental dumps.
+
+mod pax;
+mod sparse;
+
+use crate::error::{Error, Result};
+use pax::Pax;
+use std::borrow::Cow;
+use std::io::Read;
+
+pub(crate) const BLOCK: usize = 512;
+/// Long names and pax records of one entry (as Go's archive/tar).
+const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+/// Extension headers before one entry: each kind once, with slack for global ones.
+const MAX_EXTENSIONS: usize = 16;
+/// Entries of one archive.
+const MAX_ENTRIES: u64 = 5_000_000;
+/// Expanded bytes of all files of one archive; holes count, since they would be copied and hashed.
+const MAX_CONTENT_BYTES: u64 = 256 << 30;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    HardLink,
+    Symlink,
+    CharDevice,
+    BlockDevice,
+    Directory,
+    Fifo,
+}
+
+/// A point in time as tar keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp {
+    pub(crate) seconds: i64,
+    pub(crate) nanos: u32,
+}
+
+/// One entry, with its extensions applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: Stamp,
+    pub(crate) atime: Option<Stamp>,
+    /// Size of the file that the entry makes.
+    pub(crate) size: u64,
+    /// Where the stored bytes belong, ascending; `None`: one after the other.
+    pub(crate) extents: Option<Vec<Extent>>,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) device: (u32, u32),
+}
+
+impl Entry {
+    /// The path for messages.
+    pub(crate) fn display(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.path)
+    }
+}
+
+/// A run of stored bytes of a sparse file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// A walk over the entries of a tar stream.
+pub(crate) struct TarReader<R> {
+    inner: R,
+    /// Data of the current entry not read yet.
+    data: u64,
+    /// Zeros after it up to the next block.
+    padding: u64,
+    entries: u64,
+    content: u64,
+}
+
+impl<R: Read> TarReader<R> {
+    pub(crate) fn new(inner: R) -> Self {
+        TarReader { inner, data: 0, padding: 0, entries: 0, content: 0 }
+    }
+
+    /// The next entry; what was not read of the one before is skipped. `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+        self.skip_rest()?;
+        let mut pax = Pax::default();
+        let mut long_name = None;
+        let mut long_link = None;
+        for _ in 0..MAX_EXTENSIONS {
+            let Some(header) = self.header()? else {
+                if pax.is_empty() && long_name.is_none() && long_link.is_none() {
+                    return Ok(None);
+                }
+                return Err(broken("ends after an extension header"));
+            };
+            let size = header.entry_size().map_err(|_| broken("bad size field"))?;
+            match header.entry_type().as_byte() {
+                b'x' => pax = Pax::parse(&self.extension(size)?)?,
+                // Global records carry comments (git archive); nothing in them changes an entry here.
+                b'g' => drop(self.extension(size)?),
+                b'L' => long_name = Some(until_nul(self.extension(size)?)),
+                b'K' => long_link = Some(until_nul(self.extension(size)?)),
+                _ => return self.entry(&header, size, pax, long_name, long_link).map(Some),
+            }
+        }
+        Err(broken("too many extension headers"))
+    }
+
+    /// Reads data of the current entry; 0 at its end.
+    pub(crate) fn read_data(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let n = buf.len().min(usize::try_from(self.data).unwrap_or(usize::MAX));
+        if n == 0 {
+            return Ok(0);
+        }
+        let n = self.inner.read(&mut buf[..n]).map_err(stream)?;
+        if n == 0 {
+            return Err(broken("ends within an entry"));
+        }
+        self.data -= n as u64;
+        Ok(n)
+    }
+
+    /// Reads the whole data of the current entry, if it is not larger than `limit`.
+    pub(crate) fn read_all(&mut self, what: &'static str, limit: u64) -> Result<Vec<u8>> {
+        if self.data > limit {
+            return Err(Error::Limit { what, limit });
+        }
+        let mut bytes = vec![0; usize::try_from(self.data).unwrap_or(usize::MAX)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            filled += self.read_data(&mut bytes[filled..])?;
+        }
+        Ok(bytes)
+    }
+
+    /// What is left of the stream after the archive's end.
+    pub(crate) fn into_inner(self) -> R {
+        self.inner
+    }
+
+    fn entry(
+        &mut self,
+        header: &tar::Header,
+        size: u64,
+        mut pax: Pax,
+        long_name: Option<Vec<u8>>,
+        long_link: Option<Vec<u8>>,
+    ) -> Result<Entry> {
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            return Err(Error::Limit { what: "number of tar entries", limit: MAX_ENTRIES });
+        }
+        let path = pax.take_path().or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = pax.linkpath.take().or(long_link);
+        let link = link.unwrap_or_else(|| header.link_name_bytes().map_or_else(Vec::new, Cow::into_owned));
+        let type_byte = header.entry_type().as_byte();
+        let kind = kind(type_byte, &path)?;
+        let stored = if kind == Kind::File { pax.size.unwrap_or(size) } else { 0 };
+        self.data = stored;
+        self.padding = (BLOCK as u64 - stored % BLOCK as u64) % BLOCK as u64;
+        let (size, extents) = match self.sparse(type_byte, header, &pax)? {
+            Some((size, extents)) => (size, Some(extents)),
+            None => (stored, None),
+        };
+        self.content = self.content.saturating_add(size);
+        if self.content > MAX_CONTENT_BYTES {
+            return Err(Error::Limit { what: "size of the unpacked archive", limit: MAX_CONTENT_BYTES });
+        }
+        let id = |pax: Option<u64>, field: std::io::Result<u64>, what| {
+            let id = pax.map_or_else(|| field.map_err(|_| broken(what)), Ok)?;
+            // The all-ones id means "unchanged" to chown(2).
+            u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or_else(|| broken(what))
+        };
+        let device = |n: std::io::Result<Option<u32>>| n.ok().flatten().unwrap_or(0);
+        Ok(Entry {
+            kind,
+            mode: header.mode().map_err(|_| broken("bad mode field"))? & 0o7777,
+            uid: id(pax.uid, header.uid(), "bad uid")?,
+            gid: id(pax.gid, header.gid(), "bad gid")?,
+            mtime: match pax.mtime {
+                Some(stamp) => stamp,
+                None => Stamp {
+                    seconds: header.mtime().map_err(|_| broken("bad mtime field"))?.cast_signed(),
+                    nanos: 0,
+                },
+            },
+            atime: pax.atime,
+            size,
+            extents,
+            xattrs: std::mem::take(&mut pax.xattrs),
+            device: (device(header.device_major()), device(header.device_minor())),
+            path,
+            link,
+        })
+    }
+
+    /// The next header; `None` at the end mark or at the end of the stream.
+    fn header(&mut self) -> Result<Option<tar::Header>> {
+        let mut header = tar::Header::new_old();
+        if !self.block(header.as_mut_bytes())? {
+            return Ok(None);
+        }
+        let bytes = header.as_bytes();
+        if bytes.iter().all(|b| *b == 0) {
+            return Ok(None);
+        }
+        // The sum counts its own field as blanks; some old tars summed signed bytes.
+        let counted = |i: usize| if (148..156).contains(&i) { b' ' } else { bytes[i] };
+        let unsigned: u32 = (0..BLOCK).map(|i| u32::from(counted(i))).sum();
+        let signed: i32 = (0..BLOCK).map(|i| i32::from(counted(i).cast_signed())).sum();
+        match header.cksum() {
+            Ok(sum) if sum == unsigned || i64::from(sum) == i64::from(signed) => Ok(Some(header)),
+            _ => Err(broken("header checksum mismatch")),
+        }
+    }
+
+    /// The data of an extension header.
+    fn extension(&mut self, size: u64) -> Result<Vec<u8>> {
+        self.data = size;
+        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+        let bytes = self.read_all("size of a tar extension header", MAX_EXTENSION_BYTES)?;
+        self.skip_rest()?;
+        Ok(bytes)
+    }
+
+    fn skip_rest(&mut self) -> Result<()> {
+        let mut scratch = [0; 32 << 10];
+        while self.read_data(&mut scratch)? > 0 {}
+        self.data = std::mem::take(&mut self.padding);
+        while self.read_data(&mut scratch)? > 0 {}
+        Ok(())
+    }
+
+    /// Fills a block; false at the end of the stream.
+    fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.inner.read(&mut block[filled..]).map_err(stream)? {
+                0 if filled == 0 => return Ok(false),
+                0 => return Err(broken("ends within a header")),
+                n => filled += n,
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A broken archive.
+pub(crate) fn broken(reason: impl Into<String>) -> Error {
+    Error::Tar { reason: reason.into() }
+}
+
+/// Errors of the stream below keep their own message: it is about a download or a decompressor.
+pub(crate) fn stream(e: std::io::Error) -> Error {
+    match e.downcast::<Error>() {
+        Ok(inner) => inner,
+        Err(source) => Error::Io { what: "cannot read layer".into(), source },
+    }
+}
+
+fn kind(type_byte: u8, path: &[u8]) -> Result<Kind> {
+    Ok(match type_byte {
+        // V7 marks a directory by its name.
+        0 | b'0' if path.ends_with(b"/") => Kind::Directory,
+        0 | b'0' | b'7' | b'S' => Kind::File,
+        b'1' => Kind::HardLink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::CharDevice,
+        b'4' => Kind::BlockDevice,
+        b'5' => Kind::Directory,
+        b'6' => Kind::Fifo,
+        other => {
+            let name = String::from_utf8_lossy(path);
+            return Err(broken(format!("entry {name:?} has unsupported type {:?}", char::from(other))));
+        }
+    })
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = bytes.iter().position(|b| *b == 0) {
+        bytes.truncate(end);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests;
