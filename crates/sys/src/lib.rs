@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod clock;
 pub mod clone_exe;
 pub mod durable;
+pub mod heap;
 pub mod lock;
 pub mod mount;
 pub mod namespace;

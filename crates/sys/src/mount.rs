@@ -65,6 +65,17 @@ impl Mount {
         mount(source, at, self.kind.as_str(), flags, text.as_c_str()).map_err(|e| Error::new(call(), e))
     }
 
+    /// Makes the mount of a file system without attaching it anywhere: a root that nobody else sees.
+    pub fn detach(&self) -> Result<OwnedFd> {
+        let read_only = self.options.iter().any(|o| o == "ro");
+        let options: Vec<&str> = self.options.iter().map(String::as_str).filter(|o| *o != "ro" && *o != "rw").collect();
+        match &self.source {
+            Source::Name(name) => self.detached(name, &options, read_only),
+            Source::Path(path) => self.detached(&path.to_string_lossy(), &options, read_only),
+            Source::Fd(_) => Err(Error::new("fsmount() of a detached mount", rustix::io::Errno::INVAL)),
+        }
+    }
+
     /// The same through the mount API, for options longer than a page. `lowerdir=a:b` is given as
     /// one `lowerdir+` per layer (kernel 6.5); older kernels say that they do not know it.
     fn detached(&self, source: &str, options: &[&str], read_only: bool) -> Result<OwnedFd> {

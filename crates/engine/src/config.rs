@@ -1,0 +1,194 @@
+//! What a container is asked to be: the typed form of Docker's Config and HostConfig.
+//!
+//! Only what the engine acts on stands here; a door refuses the rest by name. Kept as JSON in the
+//! container's record, so that fields may be added (each has a default).
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A request to make a container.
+#[derive(Debug, Clone, Default)]
+pub struct CreateContainer {
+    /// Its name without the slash; generated when `None`.
+    pub name: Option<String>,
+    /// What runs in it.
+    pub config: ContainerConfig,
+    /// What the host gives it.
+    pub host: HostConfig,
+}
+
+/// What runs in the container (Docker's `Config`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerConfig {
+    /// Host name; the id's first 12 characters when empty.
+    pub hostname: String,
+    /// NIS domain name.
+    pub domainname: String,
+    /// `user[:group]`, names or numbers, as given; the image's when empty.
+    pub user: String,
+    /// The client wants stdin.
+    pub attach_stdin: bool,
+    /// The client wants stdout.
+    pub attach_stdout: bool,
+    /// The client wants stderr.
+    pub attach_stderr: bool,
+    /// `80/tcp` and so on: the image's and the published ones.
+    pub exposed_ports: BTreeSet<String>,
+    /// A terminal for the main process.
+    pub tty: bool,
+    /// Keep stdin open.
+    pub open_stdin: bool,
+    /// Close stdin when the first attached client leaves.
+    pub stdin_once: bool,
+    /// `NAME=value`; the image's first.
+    pub env: Vec<String>,
+    /// Arguments, or the command when there is no entry point. `None`: the image's.
+    pub cmd: Option<Vec<String>>,
+    /// The command. `None`: the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// The image as the client named it.
+    pub image: String,
+    /// Paths of anonymous volumes that the image declares.
+    pub volumes: BTreeSet<String>,
+    /// Working directory; the image's, or `/`.
+    pub working_dir: String,
+    /// Labels, the image's included.
+    pub labels: BTreeMap<String, String>,
+    /// Signal for `stop`; the image's, or SIGTERM.
+    pub stop_signal: Option<String>,
+    /// Seconds that `stop` waits before it kills.
+    pub stop_timeout: Option<i64>,
+    /// The image's `ONBUILD` lines, only shown.
+    pub on_build: Vec<String>,
+    /// The image's health check, only shown until health checks are supported.
+    pub healthcheck: Option<Health>,
+}
+
+/// A health check as images and clients write it; durations in nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// `["CMD", …]`, `["CMD-SHELL", …]` or `["NONE"]`.
+    pub test: Vec<String>,
+    /// Between checks.
+    pub interval: i64,
+    /// For one check.
+    pub timeout: i64,
+    /// Grace after the start.
+    pub start_period: i64,
+    /// Between checks within the grace.
+    pub start_interval: i64,
+    /// Failures in a row that make it unhealthy.
+    pub retries: i64,
+}
+
+/// What the host gives (Docker's `HostConfig`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostConfig {
+    /// `source:target[:options]` with absolute sources.
+    pub binds: Vec<String>,
+    /// The container's network.
+    pub network: NetworkMode,
+    /// Container port (`80/tcp`) to where it is published.
+    pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
+    /// Publish every exposed port on a free one.
+    pub publish_all: bool,
+    /// Remove the container when it ends.
+    pub auto_remove: bool,
+    /// All capabilities and devices, no confinement.
+    pub privileged: bool,
+    /// The root file system is read-only.
+    pub read_only: bool,
+    /// Capabilities beyond Docker's default; `ALL` is one.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away; `ALL` is one.
+    pub cap_drop: Vec<String>,
+    /// Bytes; 0 = no limit.
+    pub memory: i64,
+    /// Bytes of memory and swap together; 0 = twice the memory, -1 = no limit.
+    pub memory_swap: i64,
+    /// Billionths of a CPU; 0 = no limit.
+    pub nano_cpus: i64,
+    /// Processes; `None`, 0 and -1 = no limit.
+    pub pids_limit: Option<i64>,
+    /// Target to options.
+    pub tmpfs: BTreeMap<String, String>,
+    /// An init process that forwards signals and reaps.
+    pub init: Option<bool>,
+    /// Where the output goes.
+    pub log: LogConfig,
+    /// What happens after an exit.
+    pub restart: RestartPolicy,
+    /// Width and height of the terminal at the start.
+    pub console_size: (u16, u16),
+    /// Where the client wrote the id; only shown.
+    pub container_id_file: String,
+    /// Bytes of /dev/shm; 0 = Docker's 64 MiB.
+    pub shm_size: i64,
+}
+
+/// The container's network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// The default bridge.
+    #[default]
+    Bridge,
+    /// The host's namespace.
+    Host,
+    /// A namespace with nothing but the loopback interface.
+    None,
+}
+
+impl NetworkMode {
+    /// Docker's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Where a container's port is published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortBinding {
+    /// Address; empty = all, v4 and v6.
+    pub host_ip: String,
+    /// Port; empty or 0 = a free one.
+    pub host_port: String,
+}
+
+/// A log driver and its options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogConfig {
+    /// `json-file` or `none`.
+    pub driver: String,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { driver: "json-file".to_string(), options: BTreeMap::new() }
+    }
+}
+
+/// What happens after an exit; only `no` is supported so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartPolicy {
+    /// `no`.
+    pub name: String,
+    /// For `on-failure`.
+    pub maximum_retry_count: i64,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self { name: "no".to_string(), maximum_retry_count: 0 }
+    }
+}

@@ -1,0 +1,310 @@
+//! Making a container: the image's configuration merged in, a snapshot, a folder, a record.
+//!
+//! The record goes last, so that a container that is seen is whole; whatever a failure leaves is
+//! taken back here, and what a crash leaves is found by reconcile (a folder or an active snapshot
+//! without a record).
+
+use super::names;
+use crate::config::{ContainerConfig, CreateContainer, Health};
+use crate::error::{Error, Kind, Result, errno, io};
+use crate::spec::users::{self, ResolvedUser};
+use crate::state::{LastRun, Record};
+use crate::{Engine, spec};
+use oci::ChainId;
+use rustix::fs::{Mode, OFlags};
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use sys::clock::Time;
+use sys::root::Root;
+
+/// How often a made-up name may be taken before the error is told.
+const NAME_ATTEMPTS: u32 = 20;
+
+/// What creation says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The id.
+    pub id: String,
+    /// Docker's warnings.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Makes a container. [`Kind::NotFound`] with Docker's text when the image is not here.
+    pub fn create_container(&self, request: CreateContainer) -> Result<Created> {
+        let CreateContainer { name, config, mut host } = request;
+        if let Some(name) = &name {
+            names::check(name)?;
+        }
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        spec::validate(&mut host, cpus)?;
+        check_host(&host)?;
+        let image = self.resolve_image(&config.image)?;
+        let mut config = merge(config, &image.config.config);
+        if config.entrypoint.as_ref().is_none_or(Vec::is_empty) && config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            return Err(Error::invalid("no command specified"));
+        }
+        let id = new_id()?;
+        if config.hostname.is_empty() && host.network != crate::NetworkMode::Host {
+            config.hostname = id[..12].to_string();
+        }
+        let chain = image.config.chain().pop();
+        let mut warnings = Vec::new();
+        if !config.volumes.is_empty() {
+            warnings.push("The image declares volumes; they are not supported yet: their content is part of the container".to_string());
+        }
+        let mut record = Record {
+            name: name.clone().unwrap_or_default(),
+            created_ns: Time::now().0,
+            image_id: image.id.clone(),
+            architecture: image.config.architecture.clone(),
+            chain: chain.as_ref().map(ToString::to_string),
+            last: LastRun::default(),
+            id,
+            config,
+            host,
+        };
+        let _making = self.paths().lock_shared("creating")?;
+        self.make_parts(&record, chain.as_ref())?;
+        if let Err(e) = self.insert_named(&mut record, name.is_none()) {
+            // The conflict is what the client must know.
+            let _ = self.remove_parts(&record);
+            return Err(e);
+        }
+        Ok(Created { id: record.id, warnings })
+    }
+
+    fn make_parts(&self, record: &Record, chain: Option<&ChainId>) -> Result<()> {
+        let mut step = sys::trace::step("snapshot", "mkdir(2)");
+        let snapshots = self.store()?.snapshots();
+        step.check(snapshots.prepare(&record.id, chain, record.host.auto_remove))?;
+        drop(step);
+        let folder = self.paths().container(&record.id);
+        let made = std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(io(format!("mkdir {}", folder.display())))
+            .and_then(|()| dockerenv(&snapshots.upper_dir(&record.id)?));
+        if made.is_err() {
+            let _ = self.remove_parts(record);
+        }
+        made
+    }
+
+    fn insert_named(&self, record: &mut Record, generated: bool) -> Result<()> {
+        if !generated {
+            return self.state()?.insert(record);
+        }
+        for attempt in 0..NAME_ATTEMPTS {
+            record.name = names::generate(random()?, attempt);
+            match self.state()?.insert(record) {
+                Err(e) if e.kind == Kind::Conflict => {}
+                other => return other,
+            }
+        }
+        Err(Error::new(Kind::Internal, "no free name was found for the container"))
+    }
+
+    /// Whom a container's process runs as, by the files of its own root. The layers are looked
+    /// through from above; only when a link stands in the way is the root mounted (detached).
+    pub(crate) fn resolve_user(&self, user: &str, mounts: &[sys::mount::Mount]) -> Result<ResolvedUser> {
+        let overlay = mounts.first().ok_or_else(|| Error::new(Kind::Internal, "the container has no root"))?;
+        match (layered_file(overlay, "etc/passwd")?, layered_file(overlay, "etc/group")?) {
+            (Some(passwd), Some(group)) => users::resolve(user, &passwd, &group),
+            _ => resolve_user_in(&Root::from_fd(detached_root(overlay)?), user),
+        }
+    }
+}
+
+/// Looks a user up in a root's own files.
+pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
+    let read = |path: &str| match root.open(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK, 0) {
+        Ok(fd) => bounded(fd, path),
+        // A root without these files is normal.
+        Err(e) if e.errno() == rustix::io::Errno::NOENT.raw_os_error() || e.errno() == rustix::io::Errno::NOTDIR.raw_os_error() => Ok(String::new()),
+        Err(e) => Err(e.into()),
+    };
+    users::resolve(user, &read("etc/passwd")?, &read("etc/group")?)
+}
+
+/// A new id: 64 hexadecimal digits, never all decimal in its short form (so that the short form is
+/// no number where a host name is expected).
+pub(crate) fn new_id() -> Result<String> {
+    loop {
+        let mut bytes = [0u8; 32];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(errno("getrandom()"))?;
+        let id: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        if id[..12].bytes().any(|b| !b.is_ascii_digit()) {
+            return Ok(id);
+        }
+    }
+}
+
+/// Docker's sizes in options: `10m`, `1g`, `512`, powers of 1024.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1u64 << 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Makes the missing source folder of a `-v` bind, as Docker does.
+pub(crate) fn prepare_bind(text: &str) -> Result<()> {
+    let source = text.split(':').next().unwrap_or_default();
+    if Path::new(source).exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(source).map_err(|e| {
+        Error::new(Kind::Internal, format!("error while creating mount source path '{source}': mkdir {source}: {e}"))
+    })
+}
+
+fn random() -> Result<u64> {
+    let mut bytes = [0u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(errno("getrandom()"))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+fn check_host(host: &crate::HostConfig) -> Result<()> {
+    for bind in &host.binds {
+        spec::check_bind(bind)?;
+    }
+    for (list, option) in [(&host.cap_add, "cap-add"), (&host.cap_drop, "cap-drop")] {
+        spec::check_capabilities(list).map_err(|e| Error::invalid(format!("invalid --{option}: {}", e.message)))?;
+    }
+    if !matches!(host.log.driver.as_str(), "json-file" | "none" | "") {
+        return Err(Error::unsupported(format!("the log driver {:?}", host.log.driver)));
+    }
+    for (key, value) in &host.log.options {
+        let valid = match key.as_str() {
+            "max-size" => bytes(value).is_some_and(|n| n > 0) || value == "-1",
+            "max-file" => value.parse::<u32>().is_ok_and(|n| n > 0),
+            _ => return Err(Error::unsupported(format!("the log option {key:?}"))),
+        };
+        if !valid {
+            return Err(Error::invalid(format!("invalid value {value:?} for log option {key}")));
+        }
+    }
+    if host.restart.name != "no" && !host.restart.name.is_empty() {
+        return Err(Error::unsupported(format!("the restart policy {:?}", host.restart.name)));
+    }
+    if host.publish_all {
+        return Err(Error::unsupported("publishing all ports (-P)"));
+    }
+    Ok(())
+}
+
+/// The client's wishes over the image's configuration, by Docker's rules.
+fn merge(mut config: ContainerConfig, image: &oci::Config) -> ContainerConfig {
+    if config.user.is_empty() {
+        config.user.clone_from(&image.user);
+    }
+    config.exposed_ports.extend(image.exposed_ports.iter().cloned());
+    config.volumes.extend(image.volumes.iter().cloned());
+    let mut env = image.env.clone();
+    for entry in &config.env {
+        let name = entry.split('=').next().unwrap_or_default();
+        env.retain(|e| e.split('=').next() != Some(name));
+        env.push(entry.clone());
+    }
+    // The client's come first in Docker's list, then the image's others.
+    let (own, others): (Vec<String>, Vec<String>) = env.into_iter().partition(|e| config.env.contains(e));
+    config.env = own.into_iter().chain(others).collect();
+    // An entry point of the client's own drops the image's command.
+    if config.entrypoint.is_none() {
+        if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            config.cmd = Some(image.cmd.clone());
+        }
+        config.entrypoint = (!image.entrypoint.is_empty()).then(|| image.entrypoint.clone());
+    } else if config.entrypoint.as_ref().is_some_and(|e| e.is_empty() || e == &[String::new()]) {
+        config.entrypoint = None;
+    }
+    if config.working_dir.is_empty() {
+        config.working_dir.clone_from(&image.working_dir);
+    }
+    for (key, value) in &image.labels {
+        config.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    if config.stop_signal.as_ref().is_none_or(String::is_empty) {
+        config.stop_signal = (!image.stop_signal.is_empty()).then(|| image.stop_signal.clone());
+    }
+    config.stop_timeout = config.stop_timeout.or(image.stop_timeout);
+    config.on_build.clone_from(&image.on_build);
+    if let (None, Some(h)) = (&config.healthcheck, &image.healthcheck) {
+        config.healthcheck = Some(Health {
+            test: h.test.clone(),
+            interval: h.interval,
+            timeout: h.timeout,
+            start_period: h.start_period,
+            start_interval: h.start_interval,
+            retries: h.retries,
+        });
+    }
+    config
+}
+
+/// `/.dockerenv`, by which programs tell that they are in a container.
+fn dockerenv(upper: &Path) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(upper.join(".dockerenv"), flags, Mode::from(0o755)).map(drop).map_err(errno("create /.dockerenv"))
+}
+
+/// A file of an overlay's topmost layer that has it. `None`: only a mount can tell (a link, or an
+/// opaque folder, stands in the way). An absent file is empty.
+fn layered_file(overlay: &sys::mount::Mount, path: &str) -> Result<Option<String>> {
+    use rustix::fs::ResolveFlags;
+    for layer in layers(overlay) {
+        let dir = rustix::fs::open(layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(errno(format!("open {layer}")))?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(&dir, path, flags, Mode::empty(), resolve) {
+            Ok(fd) => return bounded(fd, path).map(Some),
+            Err(rustix::io::Errno::NOENT) if plain_folder(&dir)? => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(String::new()))
+}
+
+/// Whether a layer's `etc` says nothing about the layers below: it is absent, or a folder that is
+/// not opaque.
+fn plain_folder(layer: &rustix::fd::OwnedFd) -> Result<bool> {
+    match rustix::fs::openat(layer, "etc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(etc) => Ok(rustix::fs::fgetxattr(&etc, "trusted.overlay.opaque", &mut [0u8; 4][..]).is_err()),
+        Err(rustix::io::Errno::NOENT) => Ok(true),
+        Err(_) => Ok(false),
+    }
+}
+
+/// The folders of an overlay, the upper one first.
+fn layers(overlay: &sys::mount::Mount) -> impl Iterator<Item = &str> {
+    let option = |name: &'static str| overlay.options.iter().filter_map(move |o| o.strip_prefix(name));
+    option("upperdir=").chain(option("lowerdir=").flat_map(|dirs| dirs.split(':'))).filter(|d| !d.is_empty())
+}
+
+/// The same root as a mount that nobody else sees, read-only.
+fn detached_root(overlay: &sys::mount::Mount) -> Result<rustix::fd::OwnedFd> {
+    let lower: Vec<&str> = layers(overlay).collect();
+    let (source, kind) = (sys::mount::Source::Name("overlay".to_string()), "overlay".to_string());
+    let options = vec![format!("lowerdir={}", lower.join(":")), "ro".to_string()];
+    Ok(sys::mount::Mount { source, target: "".into(), kind, options }.detach()?)
+}
+
+fn bounded(fd: rustix::fd::OwnedFd, path: &str) -> Result<String> {
+    let kind = sys::root::file_type(std::os::fd::AsFd::as_fd(&fd))?;
+    if kind != rustix::fs::FileType::RegularFile {
+        return Err(Error::invalid(format!("/{path} of the container is not a file")));
+    }
+    let mut content = Vec::new();
+    std::fs::File::from(fd).take(users::MAX_FILE_BYTES).read_to_end(&mut content).map_err(io(format!("read /{path}")))?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}

@@ -1,0 +1,272 @@
+//! Containers: records, what they look like from outside, and how they are found.
+//!
+//! A container's status is never stored: it follows from the task row, the shim's lock and the
+//! last run, so that no crash can leave a lie behind.
+
+mod create;
+mod names;
+mod remove;
+
+use crate::error::Result;
+use crate::state::{LastRun, Record, Task};
+use crate::{ContainerConfig, Engine, HostConfig, NetworkMode};
+use std::net::Ipv4Addr;
+
+pub use crate::state::PublishedPort;
+pub use create::Created;
+pub(crate) use create::{bytes, new_id, prepare_bind, resolve_user_in};
+
+/// How a container stands, in Docker's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Never started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process ended.
+    Exited,
+    /// Its shim was lost and nobody has cleaned up yet.
+    Dead,
+}
+
+impl Status {
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// How a container stands, with its figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// In one word.
+    pub status: Status,
+    /// Init's pid on the host; 0 when it does not run.
+    pub pid: i32,
+    /// Nanoseconds since the epoch; 0 = never.
+    pub started_ns: i64,
+    /// Nanoseconds since the epoch; 0 = never.
+    pub finished_ns: i64,
+    /// Of the last run that ended.
+    pub exit_code: i32,
+    /// A process of it was killed for want of memory.
+    pub oom_killed: bool,
+    /// Why the last start failed.
+    pub error: String,
+}
+
+/// A container's place in its network, while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointState {
+    /// Docker's endpoint id.
+    pub endpoint_id: String,
+    /// Address.
+    pub address: Ipv4Addr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Gateway.
+    pub gateway: Ipv4Addr,
+    /// Hardware address.
+    pub mac: String,
+    /// What is published.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// A container as the doors see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without the slash.
+    pub name: String,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i64,
+    /// Digest of the image.
+    pub image_id: String,
+    /// Its architecture.
+    pub architecture: String,
+    /// Configuration, the image's merged in.
+    pub config: ContainerConfig,
+    /// What the host gives.
+    pub host: HostConfig,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// How it stands.
+    pub state: State,
+    /// Its place in the network; `None` when it does not run or has no bridge.
+    pub endpoint: Option<EndpointState>,
+    /// `containers/ID`.
+    pub data_dir: std::path::PathBuf,
+    /// Its json-file log; empty with another driver.
+    pub log_path: String,
+    /// Its cgroup below each hierarchy's root, while it runs.
+    pub cgroup: String,
+}
+
+/// Which containers `list` returns; all conditions must hold, an empty list is no condition.
+#[derive(Debug, Clone, Default)]
+pub struct ListFilter {
+    /// Also those that do not run.
+    pub all: bool,
+    /// At most that many, newest first; 0 = all. A limit implies `all`.
+    pub limit: usize,
+    /// Substring of the name, with or without slash.
+    pub name: Vec<String>,
+    /// Prefix of the id.
+    pub id: Vec<String>,
+    /// `key` or `key=value`.
+    pub label: Vec<String>,
+    /// Docker's status word.
+    pub status: Vec<String>,
+    /// Exit code of a container that has run.
+    pub exited: Vec<i32>,
+    /// Image name or id.
+    pub ancestor: Vec<String>,
+}
+
+impl Engine {
+    /// One container by id, name or prefix of the id.
+    pub fn container(&self, word: &str) -> Result<Container> {
+        let record = self.state()?.find(word)?;
+        let task = self.state()?.task(&record.id)?;
+        self.describe(record, task)
+    }
+
+    /// The containers that pass the filter, newest first.
+    pub fn list_containers(&self, filter: &ListFilter) -> Result<Vec<Container>> {
+        let mut tasks: std::collections::HashMap<String, Task> = self.state()?.tasks()?.into_iter().collect();
+        let mut found = Vec::new();
+        for record in self.state()?.containers()? {
+            let task = tasks.remove(&record.id);
+            let container = self.describe(record, task)?;
+            if self.passes(&container, filter)? {
+                found.push(container);
+                if filter.limit > 0 && found.len() == filter.limit {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn passes(&self, c: &Container, filter: &ListFilter) -> Result<bool> {
+        let running = c.state.status == Status::Running;
+        let everything = filter.all || filter.limit > 0 || !filter.status.is_empty() || !filter.exited.is_empty();
+        let any = |list: &[String], test: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|x| test(x));
+        let label = |text: &String| match text.split_once('=') {
+            Some((key, value)) => c.config.labels.get(key).is_some_and(|v| v == value),
+            None => c.config.labels.contains_key(text.as_str()),
+        };
+        Ok((everything || running)
+            && any(&filter.name, &|n| c.name.contains(n) || format!("/{}", c.name).contains(n))
+            && any(&filter.id, &|prefix| c.id.starts_with(prefix))
+            && filter.label.iter().all(label)
+            && any(&filter.status, &|s| c.state.status.as_str() == s)
+            && (filter.exited.is_empty()
+                || (c.state.finished_ns != 0 && !running && filter.exited.contains(&c.state.exit_code)))
+            && (filter.ancestor.is_empty() || self.descends(c, &filter.ancestor)?))
+    }
+
+    fn descends(&self, c: &Container, ancestors: &[String]) -> Result<bool> {
+        for word in ancestors {
+            if *word == c.config.image || self.image_id(word).is_ok_and(|id| id == c.image_id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts record and task together; looks at the shim's lock when there is a task.
+    pub(crate) fn describe(&self, record: Record, task: Option<Task>) -> Result<Container> {
+        let state = self.state_of(&record, task.as_ref())?;
+        let running = state.status == Status::Running;
+        let cgroup = task.as_ref().map(|t| t.cgroup.clone()).unwrap_or_default();
+        let endpoint = task.filter(|_| running).and_then(|t| t.endpoint).map(|e| EndpointState {
+            endpoint_id: e.endpoint_id,
+            address: e.address,
+            prefix: e.prefix,
+            gateway: e.gateway,
+            mac: e.mac,
+            ports: e.ports,
+        });
+        let log_path = match record.host.log.driver.as_str() {
+            "json-file" => self.paths().log(&record.id).to_string_lossy().into_owned(),
+            _ => String::new(),
+        };
+        Ok(Container {
+            argv: record.argv(),
+            data_dir: self.paths().container(&record.id),
+            log_path,
+            endpoint,
+            cgroup,
+            state,
+            id: record.id,
+            name: record.name,
+            created_ns: record.created_ns,
+            image_id: record.image_id,
+            architecture: record.architecture,
+            config: record.config,
+            host: record.host,
+        })
+    }
+
+    fn state_of(&self, record: &Record, task: Option<&Task>) -> Result<State> {
+        let LastRun { started_ns, finished_ns, exit_code, oom_killed, error } = record.last.clone();
+        let past = |status| State { status, pid: 0, started_ns, finished_ns, exit_code, oom_killed, error: error.clone() };
+        let Some(task) = task else {
+            // A start that failed leaves an error and Docker's status "created".
+            return Ok(past(if finished_ns == 0 { Status::Created } else { Status::Exited }));
+        };
+        if task.pid == 0 {
+            return Ok(past(if finished_ns == 0 { Status::Created } else { Status::Exited }));
+        }
+        if let Some(exit) = self.exit_record(&record.id, task)? {
+            // Between the exit and `exited()`.
+            return Ok(State {
+                status: Status::Exited,
+                pid: 0,
+                started_ns: task.started_ns,
+                finished_ns: exit.finished_at_ns,
+                exit_code: exit.exit_code,
+                oom_killed: exit.oom_killed,
+                error: String::new(),
+            });
+        }
+        let alive = shim::client::is_alive(&self.paths().task(&record.id)).unwrap_or(false);
+        if !alive {
+            return Ok(State { status: Status::Dead, exit_code: 137, ..past(Status::Dead) });
+        }
+        Ok(State {
+            status: Status::Running,
+            pid: task.pid,
+            started_ns: task.started_ns,
+            finished_ns,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+        })
+    }
+
+    /// Whether something uses the image: Docker refuses to remove it then.
+    pub fn containers_of_image(&self, image_id: &str) -> Result<Vec<Container>> {
+        let all = ListFilter { all: true, ..ListFilter::default() };
+        Ok(self.list_containers(&all)?.into_iter().filter(|c| c.image_id == image_id).collect())
+    }
+}
+
+impl Container {
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.state.status == Status::Running
+    }
+
+    /// The network it is or would be in.
+    pub fn network(&self) -> NetworkMode {
+        self.host.network
+    }
+}

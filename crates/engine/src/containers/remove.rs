@@ -1,0 +1,59 @@
+//! Removing a container.
+
+use crate::Engine;
+use crate::error::{Error, Kind, Result, io};
+use crate::state::Record;
+
+impl Engine {
+    /// Removes a container. A running one only with `force`, which kills it.
+    pub async fn remove_container(&self, word: &str, force: bool, volumes: bool) -> Result<()> {
+        let container = self.container(word)?;
+        if container.is_running() {
+            if !force {
+                return Err(Error::conflict(format!(
+                    "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                    container.name
+                )));
+            }
+            match self.stop(&container.id, Some("KILL"), Some(-1)).await {
+                Ok(()) => {}
+                // It ended, or was removed, in between.
+                Err(e) if matches!(e.kind, Kind::NotModified | Kind::NotFound | Kind::Conflict) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        // Anonymous volumes come with their issue; there is nothing of them to remove yet.
+        let _ = volumes;
+        self.remove_stopped(&container.id)
+    }
+
+    fn remove_stopped(&self, id: &str) -> Result<()> {
+        let _lock = self.paths().lock(id)?;
+        let record = match self.state()?.find(id) {
+            Ok(record) => record,
+            // `--rm` was faster.
+            Err(e) if e.kind == Kind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        if let Some(task) = self.state()?.task(id)?
+            && !self.finish(&record, &task)?
+        {
+            return Err(Error::conflict(format!("container {id} was started again")));
+        }
+        self.remove_parts(&record)?;
+        Ok(())
+    }
+
+    /// Removes everything of a container that does not run, the record first: what is left after
+    /// a crash has no record and is found by reconcile. The caller holds the lock.
+    pub(crate) fn remove_parts(&self, record: &Record) -> Result<()> {
+        self.state()?.delete(record)?;
+        self.store()?.snapshots().remove(&record.id)?;
+        match std::fs::remove_dir_all(self.paths().container(&record.id)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io("remove the container's folder")(e)),
+            _ => {}
+        }
+        self.paths().remove_lock(&record.id);
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! The engine's one error: a kind, which a door maps to its own status, and Docker's text.
+//!
+//! Errors of the crates below become a message here: what they wrap is appended in order, since
+//! Docker's API has only one string to say it in.
+
+use std::error::Error as StdError;
+
+/// What went wrong, as a class that every wire protocol can express.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The named thing does not exist.
+    NotFound,
+    /// The request contradicts the state of things (a name in use, a running container).
+    Conflict,
+    /// The request is wrong in itself.
+    InvalidParameter,
+    /// The state is already what was asked for.
+    NotModified,
+    /// The other side demands a login, or denies access.
+    Unauthorized,
+    /// Not allowed here.
+    Forbidden,
+    /// Something outside cannot be reached.
+    Unavailable,
+    /// Known, but not supported yet; the message names it.
+    NotImplemented,
+    /// Anything else: a system call, a disk, a bug.
+    Internal,
+}
+
+/// An error with Docker's text where Docker has one.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Its class.
+    pub kind: Kind,
+    /// One line for a person: what and where.
+    pub message: String,
+}
+
+/// What this crate's functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of `kind`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// [`Kind::NotFound`].
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, message)
+    }
+
+    /// [`Kind::Conflict`].
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(Kind::Conflict, message)
+    }
+
+    /// [`Kind::InvalidParameter`].
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Kind::InvalidParameter, message)
+    }
+
+    /// [`Kind::NotImplemented`]: `what` is named.
+    pub fn unsupported(what: impl std::fmt::Display) -> Self {
+        Self::new(Kind::NotImplemented, format!("{what} is not supported yet"))
+    }
+
+    /// [`Kind::Internal`] from an error and its sources: `what: error: source`.
+    pub fn internal(what: &str, error: &(dyn StdError + 'static)) -> Self {
+        Self::new(Kind::Internal, format!("{what}: {}", chain(error)))
+    }
+}
+
+/// An error with all its sources, from outside in: `a: b: c`.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(e) = source {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        source = e.source();
+    }
+    text
+}
+
+impl From<db::Error> for Error {
+    fn from(e: db::Error) -> Self {
+        Self::new(Kind::Internal, chain(&e))
+    }
+}
+
+impl From<sys::Error> for Error {
+    fn from(e: sys::Error) -> Self {
+        Self::new(Kind::Internal, chain(&e))
+    }
+}
+
+impl From<cgroup::Error> for Error {
+    fn from(e: cgroup::Error) -> Self {
+        Self::new(Kind::Internal, chain(&e))
+    }
+}
+
+impl From<net::Error> for Error {
+    fn from(e: net::Error) -> Self {
+        Self::new(Kind::Internal, chain(&e))
+    }
+}
+
+impl From<oci::Error> for Error {
+    fn from(e: oci::Error) -> Self {
+        Self::new(Kind::InvalidParameter, chain(&e))
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(e: store::Error) -> Self {
+        Self::new(Kind::Internal, chain(&e))
+    }
+}
+
+/// Adds what was being done to an input/output error.
+pub(crate) fn io(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Error {
+    move |e| Error::new(Kind::Internal, format!("{what}: {e}"))
+}
+
+/// The same for rustix's error numbers.
+pub(crate) fn errno(what: impl std::fmt::Display) -> impl FnOnce(rustix::io::Errno) -> Error {
+    move |e| Error::new(Kind::Internal, format!("{what}: {e}"))
+}

@@ -1,0 +1,168 @@
+//! The mounts of a container: Docker's own, its three files, tmpfs and binds.
+
+use super::Inputs;
+use crate::error::{Error, Result};
+use oci::runtime::Mount;
+use std::path::{Component, Path, PathBuf};
+
+/// `/dev/shm` unless asked otherwise.
+const SHM_BYTES: i64 = 64 << 20;
+
+pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
+    let host = &inputs.record.host;
+    let mut mounts = system(host.privileged);
+    let shm = if host.shm_size > 0 { host.shm_size } else { SHM_BYTES };
+    mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")]));
+    for file in ["resolv.conf", "hostname", "hosts"] {
+        mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), false));
+    }
+    if let Some(init) = inputs.init {
+        mounts.push(bind("/sbin/docker-init", init, true));
+    }
+    for (target, options) in &host.tmpfs {
+        mounts.push(tmpfs(target, options)?);
+    }
+    for text in &host.binds {
+        let parsed = Bind::parse(text)?;
+        mounts.push(parsed.to_mount());
+    }
+    // As Docker: by depth, so that a mount below another comes after it; a user's mount on one of
+    // the system's places replaces it.
+    dedup(&mut mounts);
+    mounts.sort_by_key(|m| m.destination.components().count());
+    Ok(mounts)
+}
+
+fn system(privileged: bool) -> Vec<Mount> {
+    let access = if privileged { "rw" } else { "ro" };
+    vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"]),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+    ]
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: PathBuf::from(destination),
+        kind: kind.to_string(),
+        source: PathBuf::from(source),
+        options: options.iter().map(|o| (*o).to_string()).collect(),
+        ..Mount::default()
+    }
+}
+
+fn bind(destination: &str, source: &Path, read_only: bool) -> Mount {
+    let access = if read_only { "ro" } else { "rw" };
+    Mount { source: source.to_path_buf(), ..mount(destination, "bind", "", &["rbind", "rprivate", access]) }
+}
+
+fn tmpfs(target: &str, options: &str) -> Result<Mount> {
+    let path = absolute(target)?;
+    let mut list = vec!["noexec".to_string(), "nosuid".to_string(), "nodev".to_string()];
+    for option in options.split(',').filter(|o| !o.is_empty()) {
+        // The opposite of a default replaces it.
+        let opposite = match option {
+            "exec" => "noexec",
+            "suid" => "nosuid",
+            "dev" => "nodev",
+            _ => "",
+        };
+        list.retain(|o| o != opposite && o != option);
+        list.push(option.to_string());
+    }
+    Ok(Mount { destination: path, kind: "tmpfs".to_string(), source: PathBuf::from("tmpfs"), options: list, ..Mount::default() })
+}
+
+/// A later mount on the same place wins.
+fn dedup(mounts: &mut Vec<Mount>) {
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<Mount> = mounts.drain(..).rev().filter(|m| seen.insert(m.destination.clone())).collect();
+    kept.reverse();
+    *mounts = kept;
+}
+
+/// `-v source:target[:options]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bind {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// `:ro`.
+    pub read_only: bool,
+    /// `rprivate` and so on.
+    pub propagation: String,
+}
+
+impl Bind {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let invalid = || Error::invalid(format!("invalid volume specification: '{text}'"));
+        let mut parts = text.split(':');
+        let (source, target) = (parts.next().ok_or_else(invalid)?, parts.next().ok_or_else(invalid)?);
+        let options = parts.next().unwrap_or("");
+        if parts.next().is_some() || source.is_empty() {
+            return Err(invalid());
+        }
+        if !source.starts_with('/') {
+            return Err(Error::unsupported(format!("the named volume {source:?} (-v NAME:PATH)")));
+        }
+        let target = absolute(target).map_err(|_| {
+            Error::invalid(format!("invalid volume specification: '{text}': invalid mount path: '{target}' mount path must be absolute"))
+        })?;
+        if target == Path::new("/") {
+            return Err(Error::invalid(format!("invalid volume specification: '{text}': invalid specification: destination can't be '/'")));
+        }
+        let mut bind = Self { source: PathBuf::from(source), target, read_only: false, propagation: "rprivate".to_string() };
+        for option in options.split(',').filter(|o| !o.is_empty()) {
+            match option {
+                "ro" => bind.read_only = true,
+                "rw" => bind.read_only = false,
+                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => bind.propagation = option.to_string(),
+                "z" | "Z" | "nocopy" | "cached" | "consistent" | "delegated" | "idmap" => {
+                    return Err(Error::unsupported(format!("the bind option {option:?}")));
+                }
+                _ => return Err(Error::invalid(format!("invalid mode: {options}"))),
+            }
+        }
+        Ok(bind)
+    }
+
+    fn to_mount(&self) -> Mount {
+        let access = if self.read_only { "ro" } else { "rw" };
+        Mount {
+            destination: self.target.clone(),
+            kind: "bind".to_string(),
+            source: self.source.clone(),
+            options: vec!["rbind".to_string(), access.to_string(), self.propagation.clone()],
+            ..Mount::default()
+        }
+    }
+}
+
+/// Cleans an absolute path of the container as Go's `path.Clean` does.
+fn absolute(text: &str) -> Result<PathBuf> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return Err(Error::invalid(format!("invalid mount path: '{text}' mount path must be absolute")));
+    }
+    let mut clean = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::Normal(name) => clean.push(name),
+            _ => {}
+        }
+    }
+    Ok(clean)
+}

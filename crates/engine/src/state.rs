@@ -1,0 +1,316 @@
+//! The records: containers (durable, or volatile for `--rm`), running tasks, addresses.
+//!
+//! Containers that are removed at their end live in `run.db`, so that `run --rm` syncs nothing;
+//! the others in `tare.db`. A name is unique over both: whoever makes a container takes the write
+//! lock of `tare.db` first and looks into both. Lock order is always `tare.db`, then `run.db`.
+
+use crate::config::{ContainerConfig, HostConfig};
+use crate::error::{Error, Kind, Result};
+use crate::paths::Paths;
+use db::{Database, Durability, Migration, Value};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, OnceLock};
+use sys::clock::Time;
+
+const CONTAINERS: &str = "CREATE TABLE containers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, record TEXT NOT NULL) STRICT;";
+
+const DURABLE: &[Migration] = &[Migration { component: "engine", version: 1, sql: CONTAINERS }];
+
+const VOLATILE: &[Migration] = &[
+    Migration { component: "engine", version: 1, sql: CONTAINERS },
+    Migration {
+        component: "engine",
+        version: 2,
+        sql: "CREATE TABLE tasks (id TEXT PRIMARY KEY, task TEXT NOT NULL) STRICT;
+              CREATE TABLE addresses (network TEXT NOT NULL, address TEXT NOT NULL, container TEXT, freed INTEGER,
+                  PRIMARY KEY (network, address)) STRICT;
+              CREATE TABLE execs (id TEXT PRIMARY KEY, container TEXT NOT NULL, record TEXT NOT NULL) STRICT;
+              CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;",
+    },
+];
+
+/// A container as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Without the slash.
+    pub name: String,
+    /// When it was made (nanoseconds since the epoch).
+    pub created_ns: i64,
+    /// Digest of the image's manifest or index.
+    pub image_id: String,
+    /// Its architecture.
+    pub architecture: String,
+    /// The chain id of its image's top layer; `None` for an image without layers.
+    pub chain: Option<String>,
+    /// The configuration with the image's merged in.
+    pub config: ContainerConfig,
+    /// What the host gives.
+    pub host: HostConfig,
+    /// How the last run went.
+    #[serde(default)]
+    pub last: LastRun,
+}
+
+impl Record {
+    /// The program and its arguments: entry point, then command.
+    pub fn argv(&self) -> Vec<String> {
+        let parts = [&self.config.entrypoint, &self.config.cmd];
+        parts.into_iter().flatten().flatten().cloned().collect()
+    }
+}
+
+/// The last run that ended (all zero: none yet).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastRun {
+    /// Nanoseconds since the epoch; 0 = never started.
+    pub started_ns: i64,
+    /// Nanoseconds since the epoch; 0 = never ended.
+    pub finished_ns: i64,
+    /// Docker's exit code.
+    pub exit_code: i32,
+    /// The kernel's OOM killer ended a process of it.
+    pub oom_killed: bool,
+    /// Why it could not be started.
+    pub error: String,
+}
+
+/// A task: what is true of a container only while it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// The process that starts it, until it runs: pid and start time.
+    pub owner: Option<(i32, u64)>,
+    /// Pid of the container's init on the host; 0 until it runs.
+    pub pid: i32,
+    /// Start time of that pid, so that it is never mistaken.
+    pub pid_start: u64,
+    /// Nanoseconds since the epoch.
+    pub started_ns: i64,
+    /// Its end of the bridge.
+    pub endpoint: Option<TaskEndpoint>,
+    /// Its cgroup, below each hierarchy's root.
+    pub cgroup: String,
+}
+
+/// A container's place in the default bridge network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskEndpoint {
+    /// Address and prefix length.
+    pub address: std::net::Ipv4Addr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Gateway.
+    pub gateway: std::net::Ipv4Addr,
+    /// Hardware address.
+    pub mac: String,
+    /// The host's end of the pair.
+    pub host_link: String,
+    /// Docker's endpoint id.
+    pub endpoint_id: String,
+    /// What is published.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// One published port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// Host address.
+    pub host: std::net::SocketAddr,
+    /// Container port.
+    pub container_port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+}
+
+/// Both databases.
+#[derive(Debug)]
+pub struct State {
+    durable: Arc<Database>,
+    run: OnceLock<Arc<Database>>,
+    run_path: std::path::PathBuf,
+}
+
+impl State {
+    pub(crate) fn open(paths: &Paths) -> Result<Self> {
+        let migrations: Vec<Migration> = DURABLE.iter().chain(store::MIGRATIONS).copied().collect();
+        let durable = Database::open(&paths.data.join("tare.db"), Durability::Durable, &migrations)?;
+        Ok(Self { durable: Arc::new(durable), run: OnceLock::new(), run_path: paths.run.join("run.db") })
+    }
+
+    pub(crate) fn durable(&self) -> &Arc<Database> {
+        &self.durable
+    }
+
+    pub(crate) fn run(&self) -> Result<&Arc<Database>> {
+        if let Some(run) = self.run.get() {
+            return Ok(run);
+        }
+        let migrations: Vec<Migration> = VOLATILE.iter().chain(store::RUN_MIGRATIONS).copied().collect();
+        let opened = Database::open(&self.run_path, Durability::Volatile, &migrations)?;
+        Ok(self.run.get_or_init(|| Arc::new(opened)))
+    }
+
+    /// Keeps a new container; [`Kind::Conflict`] with Docker's text when the name is in use.
+    pub(crate) fn insert(&self, record: &Record) -> Result<()> {
+        let text = encode(record)?;
+        let values: [Value<'_>; 4] = [(&record.id).into(), (&record.name).into(), record.created_ns.into(), (&text).into()];
+        let insert = "INSERT INTO containers VALUES (?1, ?2, ?3, ?4)";
+        let select = "SELECT id FROM containers WHERE name = ?1";
+        let run = self.run()?;
+        self.durable.write(|durable| {
+            run.write(|volatile| {
+                let name = [Value::from(&record.name)];
+                for transaction in [durable, volatile] {
+                    if let Some(id) = transaction.query_one(select, &name, |row| row.text(0).map_err(Error::from))? {
+                        return Err(name_in_use(&record.name, &id));
+                    }
+                }
+                let target = if record.host.auto_remove { volatile } else { durable };
+                target.execute(insert, &values)?;
+                Ok(())
+            })
+        })
+    }
+
+    /// Replaces a container's record; nothing happens when it is gone.
+    pub(crate) fn update(&self, record: &Record) -> Result<()> {
+        let text = encode(record)?;
+        let sql = "UPDATE containers SET name = ?2, record = ?3 WHERE id = ?1";
+        self.of(record)?.write(|t| {
+            t.execute(sql, &[(&record.id).into(), (&record.name).into(), (&text).into()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn delete(&self, record: &Record) -> Result<()> {
+        self.of(record)?.write(|t| {
+            t.execute("DELETE FROM containers WHERE id = ?1", &[(&record.id).into()])?;
+            Ok(())
+        })
+    }
+
+    fn of(&self, record: &Record) -> Result<&Arc<Database>> {
+        if record.host.auto_remove { self.run() } else { Ok(&self.durable) }
+    }
+
+    /// All containers, newest first.
+    pub(crate) fn containers(&self) -> Result<Vec<Record>> {
+        let mut all = Vec::new();
+        for database in [self.durable(), self.run()?] {
+            all.extend(database.read(|t| t.query("SELECT record FROM containers", &[], |row| decode(&row.text(0)?)))?);
+        }
+        all.sort_by(|a: &Record, b: &Record| b.created_ns.cmp(&a.created_ns));
+        Ok(all)
+    }
+
+    /// Finds a container by full id, name (with or without slash) or unambiguous id prefix, in
+    /// this order, as Docker does.
+    pub(crate) fn find(&self, word: &str) -> Result<Record> {
+        let name = word.strip_prefix('/').unwrap_or(word);
+        let exact = "SELECT record FROM containers WHERE id = ?1 OR name = ?2";
+        let mut by_prefix = Vec::new();
+        for database in [self.durable(), self.run()?] {
+            let found = database.read(|t| t.query_one(exact, &[word.into(), name.into()], |row| decode(&row.text(0)?)))?;
+            if let Some(record) = found {
+                return Ok(record);
+            }
+            if word.len() < 64 && !word.is_empty() && word.bytes().all(|b| b.is_ascii_hexdigit()) {
+                // Hexadecimal digits only, so that nothing in it is a wildcard.
+                let like = format!("{word}%");
+                let sql = "SELECT record FROM containers WHERE id LIKE ?1 LIMIT 2";
+                by_prefix.extend(database.read(|t| t.query(sql, &[(&like).into()], |row| decode::<Record>(&row.text(0)?)))?);
+            }
+        }
+        match by_prefix.len() {
+            1 => Ok(by_prefix.swap_remove(0)),
+            0 => Err(Error::not_found(format!("No such container: {word}"))),
+            _ => Err(Error::invalid(format!("Multiple IDs found with provided prefix: {word}"))),
+        }
+    }
+
+    pub(crate) fn task(&self, id: &str) -> Result<Option<Task>> {
+        let sql = "SELECT task FROM tasks WHERE id = ?1";
+        self.run()?.read(|t| t.query_one(sql, &[id.into()], |row| decode(&row.text(0)?)))
+    }
+
+    pub(crate) fn tasks(&self) -> Result<Vec<(String, Task)>> {
+        self.run()?.read(|t| t.query("SELECT id, task FROM tasks", &[], |row| Ok((row.text(0)?, decode(&row.text(1)?)?))))
+    }
+
+    pub(crate) fn put_task(&self, id: &str, task: &Task) -> Result<()> {
+        let text = encode(task)?;
+        let sql = "INSERT INTO tasks VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET task = ?2";
+        self.run()?.write(|t| {
+            t.execute(sql, &[id.into(), (&text).into()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn setting(&self, key: &str) -> Result<Option<String>> {
+        let sql = "SELECT value FROM settings WHERE key = ?1";
+        self.run()?.read(|t| t.query_one(sql, &[key.into()], |row| Ok(row.text(0)?)))
+    }
+
+    pub(crate) fn set_setting(&self, key: &str, value: &str) -> Result<()> {
+        self.run()?.write(|t| {
+            t.execute("INSERT OR REPLACE INTO settings VALUES (?1, ?2)", &[key.into(), value.into()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn put_exec(&self, id: &str, container: &str, record: &str) -> Result<()> {
+        let sql = "INSERT INTO execs VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET record = ?3";
+        self.run()?.write(|t| {
+            t.execute(sql, &[id.into(), container.into(), record.into()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn exec<T: for<'de> Deserialize<'de>>(&self, id: &str) -> Result<Option<T>> {
+        let sql = "SELECT record FROM execs WHERE id = ?1";
+        self.run()?.read(|t| t.query_one(sql, &[id.into()], |row| decode(&row.text(0)?)))
+    }
+
+    pub(crate) fn exec_ids(&self, container: &str) -> Result<Vec<String>> {
+        let sql = "SELECT id FROM execs WHERE container = ?1";
+        self.run()?.read(|t| t.query(sql, &[container.into()], |row| Ok(row.text(0)?)))
+    }
+
+    /// Forgets the execs of a container whose task has ended.
+    pub(crate) fn delete_execs(&self, container: &str) -> Result<()> {
+        self.run()?.write(|t| {
+            t.execute("DELETE FROM execs WHERE container = ?1", &[container.into()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn delete_task(&self, id: &str) -> Result<()> {
+        self.run()?.write(|t| {
+            t.execute("DELETE FROM tasks WHERE id = ?1", &[id.into()])?;
+            Ok(())
+        })
+    }
+}
+
+/// Docker's text; the id is the holder's.
+fn name_in_use(name: &str, id: &str) -> Error {
+    Error::conflict(format!(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    ))
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::new(Kind::Internal, format!("encode a record: {e}")))
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| Error::new(Kind::Internal, format!("decode a record: {e}")))
+}
+
+/// A time of a record as Docker prints it; 0 is Go's zero time.
+pub fn time_text(ns: i64) -> String {
+    if ns == 0 { Time::ZERO_TEXT.to_string() } else { Time(ns).rfc3339() }
+}

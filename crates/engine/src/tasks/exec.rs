@@ -1,0 +1,237 @@
+//! One more process in a running container.
+//!
+//! The shim forks it and is its parent; the pipes or the terminal's master come to this process,
+//! so that an exec's bytes never pass the shim.
+
+use super::attach::SHIM_PATIENCE;
+use super::streams::{AsyncConnection, shim_error};
+use crate::error::{Error, Kind, Result};
+use crate::{Engine, spec};
+use rustix::fd::OwnedFd;
+use serde::{Deserialize, Serialize};
+use shim::client::Connection;
+use shim::config::Config;
+use shim::protocol::{ExecStdio, Request, Response};
+use std::path::Path;
+use std::time::Duration;
+
+/// An exec touches the container's file systems, which may be slow.
+const EXEC_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExecConfig {
+    /// Program and arguments.
+    pub cmd: Vec<String>,
+    /// A terminal.
+    pub tty: bool,
+    /// The client writes stdin.
+    pub attach_stdin: bool,
+    /// The client reads stdout.
+    pub attach_stdout: bool,
+    /// The client reads stderr.
+    pub attach_stderr: bool,
+    /// Added to the container's environment.
+    pub env: Vec<String>,
+    /// `user[:group]`; the container's when empty.
+    pub user: String,
+    /// Working directory; the container's when empty.
+    pub working_dir: String,
+    /// All capabilities.
+    pub privileged: bool,
+}
+
+/// An exec as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct ExecRecord {
+    container: String,
+    config: ExecConfig,
+    started: bool,
+    pid: i32,
+    exit_code: Option<i32>,
+}
+
+/// An exec as the doors see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecInfo {
+    /// Its id.
+    pub id: String,
+    /// The container's id.
+    pub container: String,
+    /// What it runs.
+    pub config: ExecConfig,
+    /// It runs now.
+    pub running: bool,
+    /// Its pid on the host, 0 before it ran.
+    pub pid: i32,
+    /// Once it has ended.
+    pub exit_code: Option<i32>,
+}
+
+/// The other ends of a started exec's streams.
+#[derive(Debug)]
+pub enum ExecStreams {
+    /// A terminal's master: reading is output, writing is input.
+    Terminal(OwnedFd),
+    /// Pipes, each if asked for.
+    Pipes {
+        /// Write end.
+        stdin: Option<OwnedFd>,
+        /// Read end.
+        stdout: Option<OwnedFd>,
+        /// Read end.
+        stderr: Option<OwnedFd>,
+    },
+}
+
+impl Engine {
+    /// Prepares an exec; nothing runs yet. Returns its id.
+    pub fn exec_create(&self, word: &str, config: ExecConfig) -> Result<String> {
+        if config.cmd.is_empty() {
+            return Err(Error::invalid("No exec command specified"));
+        }
+        let container = self.container(word)?;
+        if !container.is_running() {
+            return Err(Error::conflict(format!("container {} is not running", container.id)));
+        }
+        let id = crate::containers::new_id()?;
+        let record = ExecRecord { container: container.id.clone(), config, started: false, pid: 0, exit_code: None };
+        self.state()?.put_exec(&id, &container.id, &crate::state::encode(&record)?)?;
+        Ok(id)
+    }
+
+    /// Starts it. `size` is the terminal's (columns, rows); a detached one gets no streams.
+    pub fn exec_start(&self, id: &str, detach: bool, size: Option<(u16, u16)>) -> Result<ExecStreams> {
+        let mut record = self.exec_record(id)?;
+        if record.started {
+            return Err(Error::conflict(format!("exec {id} has already run")));
+        }
+        let container = self.container(&record.container)?;
+        if !container.is_running() {
+            return Err(Error::conflict(format!("container {} is not running", container.id)));
+        }
+        let mut process = self.exec_process(&container, &record.config)?;
+        if let Some((columns, rows)) = size.filter(|(c, r)| *c > 0 && *r > 0 && record.config.tty) {
+            process.console_size = Some(oci::runtime::ConsoleSize { width: columns.into(), height: rows.into() });
+        }
+        let config = &record.config;
+        let stdio = ExecStdio {
+            stdin: config.attach_stdin && !detach,
+            stdout: config.attach_stdout && !detach,
+            stderr: config.attach_stderr && !detach,
+        };
+        let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
+        let request = Request::Exec { exec_id: id.to_string(), process: Box::new(process), stdio };
+        let (response, fds) = connection.call(&request, &[], Some(EXEC_PATIENCE)).map_err(exec_error)?;
+        let Response::ExecStarted { pid } = response else {
+            return Err(Error::new(Kind::Internal, "the shim did not start the exec"));
+        };
+        (record.started, record.pid) = (true, pid);
+        self.state()?.put_exec(id, &record.container, &crate::state::encode(&record)?)?;
+        let mut fds = fds.into_iter();
+        let missing = || Error::new(Kind::Internal, "the shim sent too few descriptors");
+        if record.config.tty {
+            return Ok(ExecStreams::Terminal(fds.next().ok_or_else(missing)?));
+        }
+        let mut take = |wanted: bool| if wanted { fds.next().ok_or_else(missing).map(Some) } else { Ok(None) };
+        Ok(ExecStreams::Pipes { stdin: take(stdio.stdin)?, stdout: take(stdio.stdout)?, stderr: take(stdio.stderr)? })
+    }
+
+    /// Waits for its exit code.
+    pub async fn exec_wait(&self, id: &str) -> Result<i32> {
+        let mut record = self.exec_record(id)?;
+        if let Some(code) = record.exit_code {
+            return Ok(code);
+        }
+        let connection = Connection::connect(&self.paths().task(&record.container)).map_err(shim_error)?;
+        let mut connection = AsyncConnection::new(connection)?;
+        let answer = connection.call(&Request::ExecWait { exec_id: id.to_string() }).await?;
+        let code = match answer {
+            Some((Response::ExecExited { exit_code }, _)) => exit_code,
+            // The container went first and took it along.
+            _ => 137,
+        };
+        record.exit_code = Some(code);
+        // Gone with the task already: then nobody can ask any more.
+        if self.state()?.exec::<ExecRecord>(id)?.is_some() {
+            self.state()?.put_exec(id, &record.container, &crate::state::encode(&record)?)?;
+        }
+        Ok(code)
+    }
+
+    /// How it stands.
+    pub fn exec_inspect(&self, id: &str) -> Result<ExecInfo> {
+        let mut record = self.exec_record(id)?;
+        let mut running = false;
+        if record.started && record.exit_code.is_none() {
+            (running, record.exit_code) = self.ask_exec(id, &record.container);
+        }
+        Ok(ExecInfo {
+            id: id.to_string(),
+            container: record.container,
+            config: record.config,
+            running,
+            pid: record.pid,
+            exit_code: record.exit_code,
+        })
+    }
+
+    /// Ids of a container's execs.
+    pub fn exec_ids(&self, container: &str) -> Result<Vec<String>> {
+        self.state()?.exec_ids(container)
+    }
+
+    /// Changes the size of its terminal.
+    pub fn exec_resize(&self, id: &str, columns: u16, rows: u16) -> Result<()> {
+        let record = self.exec_record(id)?;
+        let mut connection = Connection::connect(&self.paths().task(&record.container)).map_err(shim_error)?;
+        let request = Request::Resize { exec_id: Some(id.to_string()), width: columns, height: rows };
+        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)
+    }
+
+    /// (it runs, its exit code), from the shim; an exec whose shim is gone has been killed with it.
+    fn ask_exec(&self, id: &str, container: &str) -> (bool, Option<i32>) {
+        let Ok(mut connection) = Connection::connect(&self.paths().task(container)) else { return (false, Some(137)) };
+        let running = match connection.call(&Request::State, &[], Some(SHIM_PATIENCE)) {
+            Ok((Response::State { execs, .. }, _)) => execs.iter().any(|e| e == id),
+            _ => false,
+        };
+        if running {
+            return (true, None);
+        }
+        match connection.call(&Request::ExecWait { exec_id: id.to_string() }, &[], Some(SHIM_PATIENCE)) {
+            Ok((Response::ExecExited { exit_code }, _)) => (false, Some(exit_code)),
+            _ => (false, Some(137)),
+        }
+    }
+
+    fn exec_record(&self, id: &str) -> Result<ExecRecord> {
+        self.state()?.exec(id)?.ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
+    }
+
+    fn exec_process(&self, container: &crate::Container, config: &ExecConfig) -> Result<oci::runtime::Process> {
+        let path = self.paths().task(&container.id).join(shim::config::FILE);
+        let bytes = std::fs::read(&path).map_err(crate::error::io(format!("read {}", path.display())))?;
+        let shim_config: Config =
+            serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Internal, format!("decode {}: {e}", path.display())))?;
+        let base = shim_config.spec.process.ok_or_else(|| Error::new(Kind::Internal, "the container has no process"))?;
+        let user = if config.user.is_empty() {
+            None
+        } else {
+            // The files as the container sees them now, by the kernel's own view of its root.
+            let root = sys::root::Root::open_dir(Path::new(&format!("/proc/{}/root", container.state.pid)))?;
+            Some(crate::containers::resolve_user_in(&root, &config.user)?)
+        };
+        let bounding = if config.privileged { crate::system::bounding_capabilities()? } else { Vec::new() };
+        Ok(spec::exec_process(&base, user.as_ref(), config, &bounding))
+    }
+}
+
+/// Docker's words in front of the runtime's.
+fn exec_error(e: shim::Error) -> Error {
+    let mut error = shim_error(e);
+    let text = error.message.strip_prefix("exec failed: ").unwrap_or(&error.message);
+    error.message = format!("OCI runtime exec failed: exec failed: {text}");
+    error
+}

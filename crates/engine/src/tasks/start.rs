@@ -1,0 +1,301 @@
+//! Starting a container's task.
+
+use super::attach::{Attachment, SHIM_PATIENCE, request_attach};
+use super::streams::{AsyncConnection, shim_error};
+use crate::error::{Error, Kind, Result};
+use crate::networks::Connected;
+use crate::spec::{self, Inputs};
+use crate::state::{Record, Task};
+use crate::{Engine, NetworkMode};
+use rustix::fd::{AsFd, BorrowedFd};
+use shim::client::{Connection, Incoming, Launch, launch};
+use shim::config::{Config, Log, MountData, Settings};
+use shim::protocol::{Event, Request, Response};
+use std::path::Path;
+use std::time::Duration;
+use sys::clock::Time;
+
+/// Making a container may copy files (tmpcopyup) or run hooks; longer than this is stuck.
+const CREATE_PATIENCE: Duration = Duration::from_secs(120);
+/// The shims' own cgroup, outside of every container's and of the caller's.
+pub(crate) const SHIM_CGROUP: &str = "/tare-shim";
+
+/// What a start may be given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// This process supervises the task even if nobody in it waits.
+    pub supervise: bool,
+}
+
+impl Engine {
+    /// Starts a container. [`Kind::NotModified`] when it runs already.
+    pub fn start(&self, word: &str, options: StartOptions) -> Result<()> {
+        let id = self.state()?.find(word)?.id;
+        let _lock = self.paths().lock(&id)?;
+        let record = self.state()?.find(&id)?;
+        if let Some(task) = self.state()?.task(&id)?
+            && !self.finish(&record, &task)?
+        {
+            return Err(Error::new(Kind::NotModified, format!("container {id} is already running")));
+        }
+        // An ended `--rm` container was removed by that.
+        let mut record = self.state()?.find(&id)?;
+        let attaches = self.pending().take_attaches(&id);
+        let supervise = options.supervise || self.options().long_lived || self.pending().has_clients(&id) || !attaches.is_empty();
+        match self.start_locked(&record, attaches) {
+            Ok(connection) => {
+                self.pending().announce_start();
+                if supervise {
+                    self.supervise(&id, connection)?;
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                record.last.error.clone_from(&failure.message);
+                record.last.exit_code = failure_code(&failure);
+                if record.host.auto_remove {
+                    self.remove_parts(&record)?;
+                } else {
+                    self.state()?.update(&record)?;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn start_locked(&self, record: &Record, attaches: Vec<super::pending::PendingAttach>) -> Result<Connection> {
+        let own = sys::process::Stat::read("self")?;
+        let mut task = Task {
+            owner: Some((rustix::process::getpid().as_raw_nonzero().get(), own.start_time)),
+            pid: 0,
+            pid_start: 0,
+            started_ns: 0,
+            endpoint: None,
+            cgroup: format!("{}/{}", self.options().cgroup_parent.trim_end_matches('/'), record.id),
+        };
+        self.state()?.put_task(&record.id, &task)?;
+        let started = self.run_task(record, &mut task, attaches);
+        if started.is_err() {
+            // The first error is the one to tell; what cannot be undone now is undone from the row.
+            let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task));
+        }
+        started
+    }
+
+    fn run_task(&self, record: &Record, task: &mut Task, attaches: Vec<super::pending::PendingAttach>) -> Result<Connection> {
+        let mounts = self.store()?.snapshots().mounts(&record.id)?;
+        let connected = self.connect(record, task)?;
+        self.write_files(record, task)?;
+        let config = self.shim_config(record, task, &connected, mounts)?;
+        let mut connection = self.launch_shim(&config, &connected)?;
+        let (created, _) = connection.call(&Request::Create, &[], Some(CREATE_PATIENCE)).map_err(create_error)?;
+        let Response::Created { pid, start_time } = created else {
+            return Err(Error::new(Kind::Internal, "the shim did not create the container"));
+        };
+        (task.pid, task.pid_start, task.started_ns) = (pid, start_time, Time::now().0);
+        for pending in attaches {
+            let what = Attachment { stdin: pending.stdin, stdout: pending.stdout, stderr: pending.stderr };
+            let stream = request_attach(&mut connection, what)?;
+            // The client may have gone.
+            let _ = pending.reply.send(stream);
+        }
+        // Not synced: what a power loss takes with it, the run itself, is short.
+        let started = self.paths().container(&record.id).join(crate::reconcile::STARTED);
+        std::fs::write(&started, task.started_ns.to_string()).map_err(crate::error::io("write the start time"))?;
+        // Before the process runs: from here on its end is found by the row.
+        task.owner = None;
+        self.state()?.put_task(&record.id, task)?;
+        connection.call(&Request::Start, &[], Some(SHIM_PATIENCE)).map_err(create_error)?;
+        Ok(connection)
+    }
+
+    fn launch_shim(&self, config: &Config, connected: &Connected) -> Result<Connection> {
+        let program = &self.options().runtime_program;
+        let mut step = sys::trace::step("protected copy", "open_tree(2)");
+        step.note(format_args!("{}", program.display()));
+        let exe = step.check(sys::clone_exe::open(program))?;
+        drop(step);
+        let trace = sys::trace::current_sink();
+        let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
+        launch(&Launch {
+            exe: exe.as_fd(),
+            config,
+            trace: trace.as_ref().map(|t| t.as_fd()),
+            netns: connected.netns.as_ref().map(AsFd::as_fd),
+            ports: &sockets,
+        })
+        .map_err(|e| Error::internal("start the shim", &e))
+    }
+
+    fn shim_config(&self, record: &Record, task: &Task, connected: &Connected, mounts: Vec<sys::mount::Mount>) -> Result<Config> {
+        let run_dir = self.paths().task(&record.id);
+        let root = run_dir.join("rootfs");
+        for folder in [&run_dir, &root] {
+            make_private(folder)?;
+        }
+        let spec = self.build_spec(record, task, &root, &mounts)?;
+        let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
+        let mut rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
+        for mount in &mut rootfs {
+            mount.target = root.clone();
+        }
+        let bundle = run_dir.clone();
+        Ok(Config { settings: self.shim_settings(record, task, connected), spec, rootfs, bundle, no_pivot: false })
+    }
+
+    fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected) -> Settings {
+        let options = self.options();
+        let exit_command = [
+            options.program.to_string_lossy().into_owned(),
+            "internal".to_string(),
+            "task-exited".to_string(),
+            format!("--data-root={}", options.data_root.display()),
+            format!("--run-root={}", options.run_root.display()),
+            format!("--cgroup-parent={}", options.cgroup_parent),
+            record.id.clone(),
+        ];
+        Settings {
+            version: shim::config::VERSION,
+            id: record.id.clone(),
+            data_dir: self.paths().container(&record.id),
+            run_dir: self.paths().task(&record.id),
+            cgroup_path: Path::new(&task.cgroup).to_path_buf(),
+            shim_cgroup: Path::new(SHIM_CGROUP).join(&record.id),
+            tty: record.config.tty,
+            open_stdin: record.config.open_stdin,
+            stdin_once: record.config.stdin_once,
+            log: self.log_settings(record),
+            exit_command: exit_command.into(),
+            has_netns: connected.netns.is_some(),
+            ports: connected.ports.clone(),
+            trace: sys::trace::current_sink().is_some(),
+            volatile: record.host.auto_remove,
+        }
+    }
+
+    fn log_settings(&self, record: &Record) -> Log {
+        match record.host.log.driver.as_str() {
+            "json-file" => Log::JsonFile {
+                path: self.paths().log(&record.id),
+                max_size: record.host.log.options.get("max-size").and_then(|s| crate::containers::bytes(s)),
+                max_file: record.host.log.options.get("max-file").and_then(|s| s.parse().ok()).unwrap_or(1),
+            },
+            _ => Log::None,
+        }
+    }
+
+    fn build_spec(&self, record: &Record, task: &Task, root: &Path, mounts: &[sys::mount::Mount]) -> Result<oci::runtime::Spec> {
+        let user = self.resolve_user(&record.config.user, mounts)?;
+        for bind in &record.host.binds {
+            crate::containers::prepare_bind(bind)?;
+        }
+        let bounding = crate::system::bounding_capabilities()?;
+        let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
+        let host_name = crate::system::host_name();
+        let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
+        spec::build(&Inputs {
+            record,
+            user: &user,
+            root,
+            data_dir: &self.paths().container(&record.id),
+            init,
+            cgroup: &task.cgroup,
+            cgroup_v2: self.cgroup_layout()?.version() == cgroup::Version::V2,
+            host_name: &host_name,
+            bounding: &bounding,
+            host_devices: &devices,
+        })
+    }
+
+    /// `hosts`, `hostname`, `resolv.conf` in the container's folder.
+    fn write_files(&self, record: &Record, task: &Task) -> Result<()> {
+        let hostname = spec::hostname(record, &crate::system::host_name());
+        let folder = self.paths().container(&record.id);
+        let write = |name: &str, content: &[u8]| {
+            std::fs::write(folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
+        };
+        write("hostname", format!("{hostname}\n").as_bytes())?;
+        let read = |path: &str| std::fs::read(path).unwrap_or_default();
+        if record.host.network == NetworkMode::Host {
+            write("hosts", &read("/etc/hosts"))?;
+            return write("resolv.conf", &read("/etc/resolv.conf"));
+        }
+        let addresses: Vec<std::net::Ipv4Addr> = task.endpoint.iter().map(|e| e.address).collect();
+        let domainname = &record.config.domainname;
+        let hosts = net::hosts::Hosts { hostname: &hostname, domainname, addresses: &addresses, extra: &[], ipv6: net::ports::has_ipv6() };
+        write("hosts", &net::hosts::build(&hosts))?;
+        write("resolv.conf", &crate::networks::resolv_conf(record.host.network))
+    }
+
+    /// Promises to run `exited()` and does so when the time comes.
+    pub(crate) fn supervise(&self, id: &str, mut connection: Connection) -> Result<()> {
+        match connection.call(&Request::Supervise, &[], Some(SHIM_PATIENCE)) {
+            Ok(_) => {}
+            // Its end came first: the shim has called the helper, or somebody finds the record.
+            Err(shim::Error::Closed | shim::Error::NoShim(_)) => return Ok(()),
+            Err(e) => return Err(shim_error(e)),
+        }
+        let (engine, id) = (self.clone(), id.to_string());
+        let connection = AsyncConnection::new(connection)?;
+        self.pending().supervise(&id);
+        tokio::spawn(async move {
+            engine.watch(&id, connection).await;
+            engine.pending().supervise_done(&id);
+        });
+        Ok(())
+    }
+
+    async fn watch(&self, id: &str, mut connection: AsyncConnection) {
+        let mut told = false;
+        while let Ok(Some(incoming)) = connection.next().await {
+            if matches!(incoming, Incoming::Event(Event::Exited(_))) {
+                told = true;
+                break;
+            }
+        }
+        let (engine, id) = (self.clone(), id.to_string());
+        let clean = move || engine.task_exited(&id);
+        let cleaned = if self.options().long_lived {
+            tokio::task::spawn_blocking(clean).await.unwrap_or_else(|e| Err(Error::new(Kind::Internal, e.to_string())))
+        } else {
+            clean()
+        };
+        match cleaned {
+            Ok(()) if told => {
+                let _ = connection.call(&Request::Release).await;
+            }
+            Ok(()) => {}
+            // Not released: the shim spawns the helper, which tries again.
+            Err(e) => tracing::error!(error = %e, "cleanup after an exit failed"),
+        }
+    }
+}
+
+/// Docker's words in front of the runtime's.
+fn create_error(e: shim::Error) -> Error {
+    const CONTEXT: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: ";
+    let mut error = shim_error(e);
+    let text = error.message.strip_prefix("runc create failed: ").unwrap_or(&error.message);
+    error.message = format!("{CONTEXT}{text}");
+    error
+}
+
+/// What Docker records for a start that failed.
+fn failure_code(failure: &Error) -> i32 {
+    let says = |text| failure.message.contains(text);
+    if says("executable file not found") || says("no such file or directory") || says("system cannot find") {
+        127
+    } else if says("permission denied") || says("not a directory") || says("is a directory") {
+        126
+    } else {
+        128
+    }
+}
+
+fn make_private(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(crate::error::io(format!("mkdir {}", folder.display()))),
+    }
+}

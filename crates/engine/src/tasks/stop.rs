@@ -1,0 +1,79 @@
+//! Ending a task: by a signal, or politely with a deadline.
+
+use super::attach::SHIM_PATIENCE;
+use super::streams::shim_error;
+use super::wait::Condition;
+use crate::error::{Error, Result};
+use crate::{Container, Engine};
+use shim::client::Connection;
+use shim::protocol::Request;
+use std::time::Duration;
+
+/// What `stop` sends when neither image nor client says otherwise.
+const STOP_SIGNAL: &str = "SIGTERM";
+/// And how long it waits.
+const STOP_TIMEOUT_S: i64 = 10;
+/// How long after SIGKILL a container may take; then the error says so.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Sends a signal (name or number) to the main process.
+    pub fn kill(&self, word: &str, signal: &str) -> Result<()> {
+        let signal = if signal.is_empty() { "KILL" } else { signal };
+        let number = sys::signal::parse(signal)
+            .filter(|n| *n != 0)
+            .ok_or_else(|| Error::invalid(format!("invalid signal: {signal}")))?;
+        let container = self.container(word)?;
+        if !container.is_running() {
+            return Err(Error::conflict(format!("cannot kill container: {word}: container {} is not running", container.id)));
+        }
+        self.signal(&container, number)
+    }
+
+    /// Stops a container: its stop signal, then SIGKILL after the timeout (seconds; negative =
+    /// never). [`crate::Kind::NotModified`] when it does not run.
+    pub async fn stop(&self, word: &str, signal: Option<&str>, timeout_s: Option<i64>) -> Result<()> {
+        let container = self.container(word)?;
+        if !container.is_running() {
+            return Err(Error::new(crate::Kind::NotModified, format!("container {} is not running", container.id)));
+        }
+        let wanted = signal.filter(|s| !s.is_empty()).or(container.config.stop_signal.as_deref()).unwrap_or(STOP_SIGNAL);
+        let number = sys::signal::parse(wanted)
+            .filter(|n| *n != 0)
+            .ok_or_else(|| Error::invalid(format!("invalid signal: {wanted}")))?;
+        let seconds = timeout_s.or(container.config.stop_timeout).unwrap_or(STOP_TIMEOUT_S);
+        // Before the signal, so that its end is not missed.
+        let ended = self.wait(&container.id, Condition::NotRunning)?.finish();
+        tokio::pin!(ended);
+        match self.signal(&container, number) {
+            Ok(()) => {}
+            // It ended by itself in between.
+            Err(e) if e.kind == crate::Kind::Conflict => {}
+            Err(e) => return Err(e),
+        }
+        if seconds < 0 {
+            return ended.await.map(drop);
+        }
+        if let Ok(result) = tokio::time::timeout(Duration::from_secs(seconds as u64), &mut ended).await {
+            return result.map(drop);
+        }
+        let _ = self.signal(&container, libc_sigkill());
+        match tokio::time::timeout(KILL_PATIENCE, ended).await {
+            Ok(result) => result.map(drop),
+            Err(_) => Err(Error::new(
+                crate::Kind::Internal,
+                format!("container {} did not end within {} s after SIGKILL", container.id, KILL_PATIENCE.as_secs()),
+            )),
+        }
+    }
+
+    fn signal(&self, container: &Container, signal: i32) -> Result<()> {
+        let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
+        let request = Request::Kill { signal, all: false, exec_id: None };
+        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)
+    }
+}
+
+fn libc_sigkill() -> i32 {
+    rustix::process::Signal::KILL.as_raw()
+}
