@@ -306,8 +306,6 @@ pub struct ContainerCreateRequest {
     pub networking_config: Option<NetworkingConfig>,
 }
 
-const CREATE_REQUEST: &str = "CreateRequest";
-
 impl Go for ContainerCreateRequest {
     fn merge(&mut self, value: Json, at: &mut At) -> Result<(), DecodeError> {
         let pairs = match value {
@@ -317,11 +315,11 @@ impl Go for ContainerCreateRequest {
         };
         for (key, value) in pairs {
             if folds_to("HostConfig", &key) {
-                at.field(CREATE_REQUEST, "HostConfig", |at| self.host_config.merge(value, at))?;
+                at.field("HostConfig", |at| self.host_config.merge(value, at))?;
             } else if folds_to("NetworkingConfig", &key) {
-                at.field(CREATE_REQUEST, "NetworkingConfig", |at| self.networking_config.merge(value, at))?;
+                at.field("NetworkingConfig", |at| self.networking_config.merge(value, at))?;
             } else if let Some(name) = crate::go::find_field(ContainerConfig::FIELDS, &key) {
-                at.field(CREATE_REQUEST, name, |at| self.config.merge_field(name, value, at))?;
+                at.field(name, |at| self.config.merge_field(name, value, at))?;
             }
         }
         Ok(())
@@ -381,7 +379,7 @@ mod tests {
         let error = decode::<ContainerCreateRequest>(br#"{"HostConfig":{"Memory":"1g"}}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "json: cannot unmarshal string into Go struct field HostConfig.HostConfig.Memory of type int64"
+            "json: cannot unmarshal string into Go struct field .HostConfig.Memory of type int64"
         );
     }
 }

@@ -24,8 +24,6 @@ use crate::json::{Json, into_text, write_string};
 pub struct DecodeError {
     /// What was found: `string`, `number 1.5`, …
     pub found: String,
-    /// The innermost struct, without its package (empty at the top).
-    pub within: &'static str,
     /// The fields from the outermost struct down, joined by dots.
     pub field: String,
     /// The Go type that was wanted.
@@ -35,10 +33,11 @@ pub struct DecodeError {
 impl std::fmt::Display for DecodeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "json: cannot unmarshal {} into Go ", self.found)?;
-        if self.within.is_empty() && self.field.is_empty() {
+        // The reference is built with Go 1.27, which no longer names the struct before the dot.
+        if self.field.is_empty() {
             write!(f, "value of type {}", self.wanted)
         } else {
-            write!(f, "struct field {}.{} of type {}", self.within, self.field, self.wanted)
+            write!(f, "struct field .{} of type {}", self.field, self.wanted)
         }
     }
 }
@@ -48,7 +47,6 @@ impl std::error::Error for DecodeError {}
 /// Where decoding stands, for error texts.
 #[derive(Debug, Default)]
 pub struct At {
-    within: &'static str,
     fields: Vec<&'static str>,
 }
 
@@ -59,21 +57,18 @@ impl At {
     }
 
     fn error(&self, found: String, wanted: String) -> DecodeError {
-        DecodeError { found, within: self.within, field: self.fields.join("."), wanted }
+        DecodeError { found, field: self.fields.join("."), wanted }
     }
 
     /// Runs `f` one field further down.
     pub fn field(
         &mut self,
-        within: &'static str,
         name: &'static str,
         f: impl FnOnce(&mut At) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
-        let outer = std::mem::replace(&mut self.within, within);
         self.fields.push(name);
         f(self)?;
         self.fields.pop();
-        self.within = outer;
         Ok(())
     }
 }
@@ -115,11 +110,6 @@ pub trait Struct: Go {
     fn merge_field(&mut self, name: &'static str, value: Json, at: &mut At) -> Result<(), DecodeError>;
     /// Writes the fields between the braces.
     fn write_fields(&self, writer: &mut FieldWriter<'_>);
-
-    /// The Go name without its package.
-    fn short_name() -> &'static str {
-        Self::NAME.rsplit('.').next().unwrap_or(Self::NAME)
-    }
 }
 
 /// Writes `"key":value` pairs with commas between them.
@@ -203,7 +193,7 @@ pub fn merge_struct<T: Struct>(target: &mut T, value: Json, at: &mut At) -> Resu
         Json::Object(pairs) => {
             for (key, value) in pairs {
                 if let Some(name) = find_field(T::FIELDS, &key) {
-                    at.field(T::short_name(), name, |at| target.merge_field(name, value, at))?;
+                    at.field(name, |at| target.merge_field(name, value, at))?;
                 }
             }
             Ok(())
@@ -347,9 +337,16 @@ impl Go for StrSlice {
                 self.0 = Some(vec![word]);
                 Ok(())
             }
-            Json::Array(_) | Json::Null => {
+            Json::Null => {
                 self.0 = None;
-                self.0.merge(value, &mut at)
+                Ok(())
+            }
+            // Go tries a list, then a string, and tells why it is no string.
+            Json::Array(_) => {
+                let mut words = Vec::new();
+                words.merge(value, &mut at).map_err(|_| at.error("array".to_owned(), "string".to_owned()))?;
+                self.0 = Some(words);
+                Ok(())
             }
             other => Err(at.error(other.kind().to_owned(), "string".to_owned())),
         }
@@ -676,28 +673,23 @@ mod tests {
     #[test]
     fn mismatches_read_like_gos() {
         for (text, expected) in [
-            (r#"{"Id":1}"#, "json: cannot unmarshal number into Go struct field Sample.Id of type string"),
-            (
-                r#"{"count":"1"}"#,
-                "json: cannot unmarshal string into Go struct field Sample.Count of type int64",
-            ),
+            (r#"{"Id":1}"#, "json: cannot unmarshal number into Go struct field .Id of type string"),
+            (r#"{"count":"1"}"#, "json: cannot unmarshal string into Go struct field .Count of type int64"),
             (
                 r#"{"Count":1.5}"#,
-                "json: cannot unmarshal number 1.5 into Go struct field Sample.Count of type int64",
+                "json: cannot unmarshal number 1.5 into Go struct field .Count of type int64",
             ),
             (
                 r#"{"Inner":{"Memory":true}}"#,
-                "json: cannot unmarshal bool into Go struct field Inner.Inner.Memory of type int64",
+                "json: cannot unmarshal bool into Go struct field .Inner.Memory of type int64",
             ),
             (
                 r#"{"Inner":{"Memory":1},"Pointer":[]}"#,
-                "json: cannot unmarshal array into Go struct field Sample.Pointer of type pkg.Inner",
+                "json: cannot unmarshal array into Go struct field .Pointer of type pkg.Inner",
             ),
-            (
-                r#"{"List":"a"}"#,
-                "json: cannot unmarshal string into Go struct field Sample.List of type []string",
-            ),
+            (r#"{"List":"a"}"#, "json: cannot unmarshal string into Go struct field .List of type []string"),
             (r#"{"Words":1}"#, "json: cannot unmarshal number into Go value of type string"),
+            (r#"{"Words":["a",1]}"#, "json: cannot unmarshal array into Go value of type string"),
             ("[]", "json: cannot unmarshal array into Go value of type pkg.Sample"),
         ] {
             let error = decode::<Sample>(text.as_bytes()).unwrap_err();

@@ -81,21 +81,31 @@ go_struct! {
         subject: String => "For",
     }
 
-    /// The configuration an image gives its containers.
+    /// The configuration an image gives its containers. dockerd writes these keys sorted and some even when they
+    /// are empty; those from `AttachStderr` on that are options here only for API < 1.50.
     pub struct ImageConfig = "v1.DockerOCIImageConfig" {
-        user: String => "User" omitempty,
-        exposed_ports: Option<Set> => "ExposedPorts" omitempty,
-        env: Option<Vec<String>> => "Env" omitempty,
-        entrypoint: Option<Vec<String>> => "Entrypoint" omitempty,
-        cmd: Option<Vec<String>> => "Cmd" omitempty,
-        volumes: Option<Set> => "Volumes" omitempty,
-        working_dir: String => "WorkingDir" omitempty,
-        labels: Option<BTreeMap<String, String>> => "Labels" omitempty,
-        stop_signal: String => "StopSignal" omitempty,
         args_escaped: bool => "ArgsEscaped" omitempty,
+        attach_stderr: Option<bool> => "AttachStderr" omitempty,
+        attach_stdin: Option<bool> => "AttachStdin" omitempty,
+        attach_stdout: Option<bool> => "AttachStdout" omitempty,
+        cmd: Option<Vec<String>> => "Cmd",
+        domainname: Option<String> => "Domainname" omitempty,
+        entrypoint: Option<Vec<String>> => "Entrypoint",
+        env: Option<Vec<String>> => "Env",
+        exposed_ports: Option<Set> => "ExposedPorts" omitempty,
         healthcheck: Option<HealthConfig> => "Healthcheck" omitempty,
-        on_build: Option<Vec<String>> => "OnBuild" omitempty,
+        hostname: Option<String> => "Hostname" omitempty,
+        image: Option<String> => "Image" omitempty,
+        labels: Option<BTreeMap<String, String>> => "Labels",
+        on_build: Option<Vec<String>> => "OnBuild",
+        open_stdin: Option<bool> => "OpenStdin" omitempty,
         shell: Option<Vec<String>> => "Shell" omitempty,
+        stdin_once: Option<bool> => "StdinOnce" omitempty,
+        stop_signal: String => "StopSignal" omitempty,
+        tty: Option<bool> => "Tty" omitempty,
+        user: String => "User",
+        volumes: Option<Set> => "Volumes",
+        working_dir: String => "WorkingDir",
     }
 
     /// An image's layers.
@@ -119,7 +129,6 @@ go_struct! {
         created: String => "Created" omitempty,
         docker_version: String => "DockerVersion",
         author: String => "Author",
-        config: Option<ImageConfig> => "Config",
         architecture: String => "Architecture",
         variant: String => "Variant" omitempty,
         os: String => "Os",
@@ -131,6 +140,7 @@ go_struct! {
         metadata: ImageMetadata => "Metadata",
         descriptor: Option<Descriptor> => "Descriptor" omitempty,
         manifests: Option<Vec<ManifestSummary>> => "Manifests" omitempty,
+        config: Option<ImageConfig> => "Config",
     }
 
     /// One line of what `DELETE /images/{name}` did.
