@@ -112,6 +112,12 @@ pub(crate) fn allow_route_localnet(bridge: &str) -> Result<()> {
     step.check(write_sysctl(&name, "1"))
 }
 
+/// Whether frames between ports of a bridge pass the IPv4 hooks (br_netfilter).
+pub(crate) fn filters_frames() -> bool {
+    // Without the module there is no such file.
+    read_sysctl("net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value != "0")
+}
+
 /// Whether the host forwards IPv4.
 pub(crate) fn forwarding() -> Result<bool> {
     Ok(read_sysctl("net/ipv4/ip_forward")? != "0")

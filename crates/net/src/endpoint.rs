@@ -3,7 +3,7 @@
 //! Nothing is undone at exit: closing the namespace's last fd destroys the pair, in batches, off
 //! everybody's path. [`detach`] is for reconciling only.
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::route::{RouteSocket, VethPair, check_name};
 use crate::{Error, MacAddr, Netns, Result, Subnet};
 use rustix::fd::AsFd;
@@ -56,6 +56,13 @@ pub(crate) fn attach(
 ) -> Result<Endpoint> {
     check_name(&config.name)?;
     let host_name = pair(route, bridge, netns, config)?;
+    if bridge::filters_frames() {
+        // br_netfilter redirects a frame without routing it, so that a container that reaches itself by
+        // its published port gets its own frame back through the port it came from.
+        let mut step = trace::step("veth", "RTM_NEWLINK");
+        step.note(format_args!("hairpin on {host_name}"));
+        step.check(route.set_hairpin(&host_name))?;
+    }
     let mut step = trace::step("address", "RTM_NEWADDR");
     step.note(format_args!("{}/{} on {}", config.address, bridge.subnet.prefix(), config.name));
     step.note(format_args!("up, default via {}", bridge.gateway));

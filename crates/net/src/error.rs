@@ -78,6 +78,14 @@ impl Error {
         Self::Kernel { what: what.into(), source: source.into() }
     }
 
+    /// The whole text as dockerd says it: the error, and its reason in Go's words.
+    pub fn docker_message(&self) -> String {
+        match self {
+            Self::Kernel { source, .. } | Self::Bind { source, .. } => format!("{self}: {}", reason(source)),
+            _ => self.to_string(),
+        }
+    }
+
     /// The error number behind it, 0 when there is none.
     pub fn errno(&self) -> i32 {
         match self {
@@ -94,6 +102,22 @@ impl From<sys::Error> for Error {
             errno => io::Error::from_raw_os_error(errno),
         };
         Self::Kernel { what: e.call().to_owned(), source }
+    }
+}
+
+/// An error number in the words of Go's syscall package, which begin in lower case.
+fn reason(source: &io::Error) -> String {
+    let Some(errno) = source.raw_os_error() else { return source.to_string() };
+    // "Address already in use (os error 98)"
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match chars.next() {
+        // An abbreviation such as "RFS specific error" keeps its capitals.
+        Some(first) if !chars.as_str().starts_with(char::is_uppercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
     }
 }
 

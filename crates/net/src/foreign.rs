@@ -21,7 +21,7 @@ use std::fmt;
 use sys::trace;
 
 /// What marks a rule as ours: iptables and nft show it as the rule's comment.
-const MARK: &str = "Tare: containers' packets";
+const MARK: &str = "Tare containers";
 const HOOK_FORWARD: u32 = 2;
 const DOCKER_USER: &str = "DOCKER-USER";
 const UFW_CHAIN: &str = "ufw-before-forward";

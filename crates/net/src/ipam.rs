@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn candidates() {
-        let cases: &[(&str, &[&str], &[&str], Option<&str>)] = &[
+        type Case = (&'static str, &'static [&'static str], &'static [&'static str], Option<&'static str>);
+        let cases: &[Case] = &[
             ("172.17.0.0/16", &[], &[], Some("172.17.0.2")),
             ("172.17.0.0/16", &["172.17.0.2"], &[], Some("172.17.0.3")),
             ("172.17.0.0/16", &["172.17.0.3"], &["172.17.0.2"], Some("172.17.0.4")),

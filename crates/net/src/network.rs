@@ -161,7 +161,8 @@ impl Network {
         }
         match transaction.commit(&self.nft) {
             Ok(()) => {}
-            Err(e) if e.errno() == Errno::BUSY.raw_os_error() => {
+            // Another value under the key: EBUSY, on newer kernels EEXIST.
+            Err(e) if [Errno::BUSY, Errno::EXIST].iter().any(|n| e.errno() == n.raw_os_error()) => {
                 step.fail(&e);
                 return Err(self.taken(maps)?.map_or(e, |map| Error::PortAllocated(Box::new(map))));
             }

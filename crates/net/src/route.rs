@@ -30,13 +30,13 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
-const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_MODE: u16 = 4;
 const VETH_INFO_PEER: u16 = 1;
-const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
-const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
@@ -202,7 +202,6 @@ impl RouteSocket {
             format_args!("veth {}", pair.host_name),
         );
         batch.text(IFLA_IFNAME, pair.host_name).u32(IFLA_MTU, pair.mtu).u32(IFLA_MASTER, pair.bridge);
-        no_link_local(&mut batch);
         let info = batch.nest(IFLA_LINKINFO);
         batch.attr(IFLA_INFO_KIND, b"veth");
         let data = batch.nest(IFLA_INFO_DATA);
@@ -211,6 +210,20 @@ impl RouteSocket {
         batch.text(IFLA_IFNAME, pair.peer_name).u32(IFLA_MTU, pair.mtu).attr(IFLA_ADDRESS, &pair.peer_mac.0);
         batch.u32(IFLA_NET_NS_FD, pair.peer_netns.as_raw_fd().cast_unsigned());
         batch.end(peer);
+        batch.end(data);
+        batch.end(info);
+        batch.send(&mut self.socket(), |_| ())
+    }
+
+    /// Lets a bridge port send frames back to where they came from.
+    pub(crate) fn set_hairpin(&self, name: &str) -> Result<()> {
+        let mut batch = Batch::new();
+        let what = format_args!("hairpin on {name}");
+        batch.message(RTM_NEWLINK, NLM_F_ACK, &ifinfo(0, 0), "RTM_NEWLINK", what).text(IFLA_IFNAME, name);
+        let info = batch.nest(IFLA_LINKINFO);
+        batch.attr(IFLA_INFO_SLAVE_KIND, b"bridge");
+        let data = batch.nest(IFLA_INFO_SLAVE_DATA);
+        batch.attr(IFLA_BRPORT_MODE, &[1]);
         batch.end(data);
         batch.end(info);
         batch.send(&mut self.socket(), |_| ())
@@ -280,16 +293,6 @@ fn ifinfo(index: u32, flags: u32) -> [u8; 16] {
     out[8..12].copy_from_slice(&flags.to_ne_bytes());
     out[12..16].copy_from_slice(&flags.to_ne_bytes());
     out
-}
-
-/// The host side of a pair and a bridge port need no IPv6 address of their own: without it there is
-/// no duplicate address detection, no multicast chatter and no timer.
-fn no_link_local(batch: &mut Batch) {
-    let spec = batch.nest(IFLA_AF_SPEC);
-    let inet6 = batch.nest(u16::from(AF_INET6));
-    batch.attr(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
-    batch.end(inet6);
-    batch.end(spec);
 }
 
 pub(crate) fn up(batch: &mut Batch, index: u32, flags: u16) {

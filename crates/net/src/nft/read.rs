@@ -2,8 +2,9 @@
 
 use super::{
     GETCHAIN, GETRULE, GETTABLE, NEWCHAIN, NEWRULE, NEWTABLE, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME,
-    NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE, NFTA_HOOK_HOOKNUM, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE,
-    NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, NftSocket, header, kind,
+    NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE, NFTA_HOOK_HOOKNUM, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
+    NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, NftSocket,
+    header, kind,
 };
 use crate::Result;
 use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_DUMP};
@@ -122,7 +123,22 @@ fn parse_rule(payload: &[u8]) -> Option<Rule> {
     let body = payload.get(4..)?;
     Some(Rule {
         handle: wire::as_be64(wire::find(body, NFTA_RULE_HANDLE)?)?,
-        comment: wire::find(body, NFTA_RULE_USERDATA).and_then(comment),
+        comment: wire::find(body, NFTA_RULE_USERDATA).and_then(comment).or_else(|| xt_comment(body)),
+    })
+}
+
+/// The comment as iptables-restore writes it: a match of x_tables' `comment` (struct xt_comment_info).
+fn xt_comment(rule: &[u8]) -> Option<String> {
+    const EXPR_NAME: u16 = 1;
+    const EXPR_DATA: u16 = 2;
+    const MATCH_NAME: u16 = 1;
+    const MATCH_INFO: u16 = 3;
+    wire::attributes(wire::find(rule, NFTA_RULE_EXPRESSIONS)?).find_map(|(_, expression)| {
+        let is =
+            |bytes, attribute, name| wire::find(bytes, attribute).is_some_and(|v| wire::as_text(v) == name);
+        let data = wire::find(expression, EXPR_DATA)?;
+        let comment = is(expression, EXPR_NAME, "match") && is(data, MATCH_NAME, "comment");
+        comment.then(|| wire::find(data, MATCH_INFO).map(wire::as_text))?
     })
 }
 

@@ -7,21 +7,21 @@
 //! map  ports_any  protocol . port → address . port             (published on all of them)
 //!
 //! guard        prerouting −300   127.0.0.0/8 from or to anywhere but lo: drop
-//! redirect     prerouting −100   to a local address: publish      (from others and from containers)
-//! redirect_out output     −100   to a local address: publish      (from the host, 127.0.0.1 too)
+//! prerouting   prerouting −100   to a local address: publish      (from others and from containers)
+//! output       output     −100   to a local address: publish      (from the host, 127.0.0.1 too)
 //! publish                        dnat by `ports`, then by `ports_any`
 //! forward      forward       0   known connections pass; to `nets`: containers; from tare*: outward;
 //!                                everything else: foreign
 //! containers                     dnat'ed or from the own bridge: accept; else drop
 //! outward                        new, not dnat'ed, to another engine's bridge: drop; else accept
 //! foreign                        empty; when Tare switched ip_forward on: drop but for other engines
-//! source       postrouting  100  masquerade: 127/8 into a bridge; containers leaving their bridge;
+//! postrouting  postrouting 100   masquerade: 127/8 into a bridge; containers leaving their bridge;
 //!                                containers that reach a sibling by a published port
 //! ```
 //!
 //! Invariants: `guard` is in place before route_localnet is switched on, because it is in the same
 //! transaction as everything else; chains and rules never change between two versions of Tare, only
-//! elements do. `ct status dnat` is true for whoever redirected; nobody but an administrator can.
+//! elements do. No name is a word of nft's language, so that its output is its input. `ct status dnat` is true for whoever redirected; nobody but an administrator can.
 
 use super::expr::{CT_DNAT, CT_KNOWN, Cmp, Expr, Name, PROTO_IPV4};
 use super::{
@@ -153,14 +153,14 @@ fn write(t: &mut Transaction) {
     }
     let hook = |kind, number, priority| Some(Hook { kind, number, priority });
     t.chain(TABLE, "guard", hook("filter", HOOK_PREROUTING, -300));
-    t.chain(TABLE, "redirect", hook("nat", HOOK_PREROUTING, -100));
-    t.chain(TABLE, "redirect_out", hook("nat", HOOK_OUTPUT, -100));
+    t.chain(TABLE, "prerouting", hook("nat", HOOK_PREROUTING, -100));
+    t.chain(TABLE, "output", hook("nat", HOOK_OUTPUT, -100));
     t.chain(TABLE, "publish", None);
     t.chain(TABLE, "forward", hook("filter", HOOK_FORWARD, 0));
     t.chain(TABLE, "containers", None);
     t.chain(TABLE, "outward", None);
     t.chain(TABLE, FOREIGN, None);
-    t.chain(TABLE, "source", hook("nat", HOOK_POSTROUTING, 100));
+    t.chain(TABLE, "postrouting", hook("nat", HOOK_POSTROUTING, 100));
     write_redirection(t);
     write_forwarding(t);
     write_masquerading(t);
@@ -171,7 +171,7 @@ fn write_redirection(t: &mut Transaction) {
     let v4 = Expr::Family(PROTO_IPV4);
     t.rule(TABLE, "guard", &[v4, not_loopback, Expr::DestinationByte(LOOPBACK_NET), Expr::Drop]);
     t.rule(TABLE, "guard", &[v4, not_loopback, Expr::SourceByte(LOOPBACK_NET), Expr::Drop]);
-    for chain in ["redirect", "redirect_out"] {
+    for chain in ["prerouting", "output"] {
         t.rule(TABLE, chain, &[v4, Expr::ToLocal, Expr::Jump("publish")]);
     }
     let (address, protocol, port) =
@@ -214,13 +214,13 @@ fn write_masquerading(t: &mut Transaction) {
     let not_loopback = Expr::Out(Cmp::IsNot, LOOPBACK);
     let key = [Expr::LoadOut(0), Expr::LoadSource(4)];
     let into_bridge = Expr::Out(Cmp::Is, BRIDGES);
-    t.rule(TABLE, "source", &[v4, into_bridge, Expr::SourceByte(LOOPBACK_NET), Expr::Masquerade]);
+    t.rule(TABLE, "postrouting", &[v4, into_bridge, Expr::SourceByte(LOOPBACK_NET), Expr::Masquerade]);
     let [a, b, c] = from_nets;
     let [k1, k2] = key;
-    t.rule(TABLE, "source", &[a, b, c, not_loopback, k1, k2, Expr::InSet(OWN, false), Expr::Masquerade]);
+    t.rule(TABLE, "postrouting", &[a, b, c, not_loopback, k1, k2, Expr::InSet(OWN, false), Expr::Masquerade]);
     t.rule(
         TABLE,
-        "source",
+        "postrouting",
         &[a, b, c, Expr::Status(CT_DNAT, true), k1, k2, Expr::InSet(OWN, true), Expr::Masquerade],
     );
 }
