@@ -58,6 +58,7 @@ pub fn launch(l: &Launch<'_>) -> Result<Connection> {
     write_config(run_dir.as_fd(), l.config)?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(Error::io("socketpair()"))?;
+    let mut connection = Connection::new(ours)?;
     let mut step = sys::trace::step("shim", "posix_spawn(3)");
     let argv = [OsStr::new("tare-runtime"), OsStr::new("shim"), settings.run_dir.as_os_str()];
     let spawned = step.check(sys::spawn::spawn(&sys::spawn::Spawn {
@@ -70,10 +71,15 @@ pub fn launch(l: &Launch<'_>) -> Result<Connection> {
     step.note(format_args!("pid {}", spawned.pid));
     drop(step);
     drop(theirs);
-    let mut connection = Connection::new(ours)?;
-    connection.hold(l)?;
+    // A shim that could not begin has left perhaps: then its last words are the reason, not the broken pipe.
+    let handed_over = connection.hold(l);
     connection.wait_for_hello()?;
-    Ok(connection)
+    // It says why in the same breath as hello, as an answer that nobody asked for.
+    match connection.queue.pop_front() {
+        Some(Incoming::Response { response: Response::Failed(failure), .. }) => Err(Error::Refused(failure)),
+        Some(_) => Err(Error::UnexpectedAnswer("a launch")),
+        None => handed_over.map(|()| connection),
+    }
 }
 
 /// Whether a shim lives in this run folder: whether it holds the lock. Absent files mean no.
@@ -237,7 +243,7 @@ impl Connection {
     /// One message of the socket, never waiting.
     fn receive(&mut self) -> Result<Option<Incoming>> {
         loop {
-            if let Some(frame) = self.decoder.next()? {
+            if let Some(frame) = self.decoder.next_frame()? {
                 return incoming(frame).map(Some);
             }
             let mut buffer = [0; READ_BYTES];

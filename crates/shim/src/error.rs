@@ -4,7 +4,7 @@ use crate::protocol;
 use std::io;
 
 /// What this crate's functions return.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of the shim or its client. `Display` says what and where; the reason is the source.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub enum Error {
     /// A system call of `sys` failed.
     #[error(transparent)]
     Sys(#[from] sys::Error),
+    /// Something about a cgroup failed.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
 }
 
 impl Error {

@@ -12,12 +12,68 @@
 //!
 //! This crate does not know images, snapshots, networks, restart policies or Docker's API.
 
+mod attach;
 pub mod client;
 pub mod config;
 mod error;
 pub mod exit;
 pub mod log;
+mod monitor;
+mod peer;
+mod poller;
 pub mod protocol;
-pub mod ring;
+mod ring;
+mod splice;
+mod streams;
+mod table;
+mod world;
+
+use monitor::Monitor;
+use protocol::{Failure, FailureKind, Hello, Kind, Response};
+use rustix::fd::{AsFd, OwnedFd};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
 
 pub use error::{Error, Result};
+
+/// The shim role of `tare-runtime`: `tare-runtime shim RUN_FOLDER`, with the engine's socket as descriptor 0.
+/// `args` are those after the program's name and its role.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    sys::trace::set_process_name("shim");
+    let mut args = args.into_iter();
+    let (Some(run_dir), None) = (args.next(), args.next()) else {
+        // Nobody else is told: a person called it by hand.
+        eprintln!("tare-runtime shim: started by tare only; usage: tare-runtime shim RUN_FOLDER");
+        return ExitCode::from(2);
+    };
+    let Ok(socket) = world::take_socket() else { return ExitCode::from(2) };
+    match serve(Path::new(&run_dir), &socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tell(&socket, &e);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(run_dir: &Path, socket: &OwnedFd) -> Result<()> {
+    world::enter(socket)?;
+    world::enter_mount_namespace()?;
+    let monitor = Monitor::new(run_dir)?;
+    let socket = socket.try_clone().map_err(Error::io("dup(socket)"))?;
+    rustix::io::ioctl_fionbio(&socket, true).map_err(Error::io("ioctl(FIONBIO)"))?;
+    monitor.run(socket)
+}
+
+/// Says why there is no shim: hello, and the failure of a request that nobody made (number 0).
+fn tell(socket: &OwnedFd, error: &Error) {
+    let failure = Failure::new(FailureKind::Internal, monitor::chain(error));
+    let frame = protocol::encode(&Response::Failed(failure))
+        .and_then(|body| protocol::encode_frame(Kind::Response, 0, &body, 0));
+    if let Ok(frame) = frame {
+        let bytes = [&Hello::OURS.encode()[..], &frame].concat();
+        // The engine may be gone: then nobody asks.
+        let _ = sys::scm::send(socket.as_fd(), &bytes, &[], rustix::net::SendFlags::DONTWAIT);
+    }
+}

@@ -56,3 +56,6 @@ pub enum ProtocolError {
     #[error("a frame's body cannot be understood: {0}")]
     Body(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,14 +131,8 @@ fn plain(data: &[u8]) -> usize {
     let mut at = 0;
     for block in data.chunks_exact(STRIDE) {
         let special = block.iter().fold(false, |found, &c| {
-            found
-                | (c < 0x20)
-                | (c >= 0x80)
-                | (c == b'"')
-                | (c == b'\\')
-                | (c == b'<')
-                | (c == b'>')
-                | (c == b'&')
+            let html = (c == b'<') | (c == b'>') | (c == b'&');
+            found | !(0x20..0x80).contains(&c) | (c == b'"') | (c == b'\\') | html
         });
         if special {
             break;

@@ -126,11 +126,16 @@ impl<F> Decoder<F> {
     /// Adds what one read gave. Refuses more descriptors than any legal sender has under way.
     pub fn push(&mut self, bytes: &[u8], fds: impl IntoIterator<Item = F>) -> Result<(), ProtocolError> {
         self.fds.extend(fds);
+        if self.broken {
+            self.fds.clear();
+        }
         // One frame that waits for its body, and one message of the kernel behind it.
         if self.fds.len() > 2 * MAX_FRAME_FDS {
             return Err(self.fail(ProtocolError::Descriptors));
         }
-        self.bytes.extend_from_slice(bytes);
+        if !self.broken {
+            self.bytes.extend_from_slice(bytes);
+        }
         Ok(())
     }
 
@@ -140,7 +145,7 @@ impl<F> Decoder<F> {
     }
 
     /// The next whole frame. `Ok(None)` means that more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Frame<F>>, ProtocolError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame<F>>, ProtocolError> {
         if self.broken {
             return Ok(None);
         }

@@ -74,7 +74,8 @@ pub enum Request {
         /// Which.
         exec_id: String,
     },
-    /// Answered with `Exited` when the container has ended and `exit.json` is written.
+    /// Answered with `Exited` when the container has ended and `exit.json` is written. A shim whose exit nobody
+    /// supervises is gone soon after: a connection that closes before the answer means that the file is there.
     Wait,
     /// Answer: `State`, at once.
     State,
@@ -83,7 +84,7 @@ pub enum Request {
     /// Let them go on. Answer: `Done`.
     Resume,
     /// This connection promises to run `exited()`: after the container's end it gets [`Event::Exited`] and
-    /// answers with `Exit`; if it closes without, the shim spawns `exit_command`. Answer: `Done`.
+    /// answers with `Release`; if it closes without, the shim spawns `exit_command`. Answer: `Done`.
     Supervise,
     /// The promise is kept: `exited()` ran. Answer: `Done`; the shim ends.
     Release,
@@ -119,6 +120,9 @@ pub enum Response {
         /// Its start time in clock ticks since boot (`/proc/PID/stat` field 22): with the boot id it names the
         /// process for ever.
         start_time: u64,
+        /// What could not be done as asked and is no reason to fail (a limit that may not be raised).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// `execve` succeeded.
     Started {
@@ -209,14 +213,12 @@ pub enum FailureKind {
     NotFound,
     /// The program may not be executed.
     PermissionDenied,
-    /// The program's file or its interpreter does not exist (`no such file or directory`).
+    /// The program's path does not exist (`no such file or directory`).
     NoSuchFile,
-    /// The working directory cannot be entered, or another path is of the wrong sort.
-    NotADirectory,
     /// The program is a folder.
-    IsADirectory,
-    /// No such user.
-    NoSuchUser,
+    IsDirectory,
+    /// A part of the program's path is no folder.
+    NotDirectory,
     /// No process to signal, no such exec.
     NotRunning,
     /// The request does not fit the container's state (a second `Create`, an exec id in use, …).

@@ -1,0 +1,332 @@
+//! The shim's one loop.
+//!
+//! Invariants. The loop waits in one place ([`Poller::wait`]) and nowhere else; each event is handled at
+//! once. Children are reaped wherever they come from, and told apart by pid while they are zombies, so
+//! that a number is never taken for another process. The lock on `alive` is let go only when `exit.json`
+//! is written, and the exit is told only after that.
+//!
+//! It does not know what a container is for, nor what happens after its exit.
+
+mod execs;
+mod exit;
+mod requests;
+mod task;
+
+use crate::config::{self, Settings};
+use crate::peer::{Asked, Peer};
+use crate::poller::{Event, Poller, Readiness};
+use crate::protocol::{Failure, FailureKind, Response};
+use crate::splice::Ports;
+use crate::streams::Streams;
+use crate::table::Table;
+use crate::{Error, Result, client};
+use execs::Execs;
+pub(crate) use requests::chain;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, open, unlinkat};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, bind, listen, socket_with};
+use serde::Deserialize;
+use std::io::Read;
+use std::path::Path;
+use sys::clock::boottime_ns;
+use sys::process::Ended;
+use task::Task;
+
+/// Connections at once.
+const MAX_PEERS: usize = 64;
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 64;
+/// Ended children that nobody has claimed yet (their start is still being reported).
+const MAX_UNCLAIMED: usize = 256;
+/// How long a leaving shim waits for others to take what was said to them.
+const LEAVE_NS: u64 = 5_000_000_000;
+
+/// A shim.
+#[derive(Debug)]
+pub struct Monitor {
+    poller: Poller,
+    signals: OwnedFd,
+    place: Place,
+    settings: Settings,
+    peers: Table<Peer>,
+    streams: Streams,
+    ports: Ports,
+    netns: Option<OwnedFd>,
+    task: Task,
+    execs: Execs,
+    unclaimed: Vec<(i32, Ended)>,
+    /// Descriptors that were handed over badly: the failure of `Create`.
+    hold_failure: Option<Failure>,
+    leaving_until_ns: Option<u64>,
+}
+
+/// The shim's folders and what it holds in them.
+#[derive(Debug)]
+struct Place {
+    run_dir: OwnedFd,
+    data_dir: OwnedFd,
+    alive: Option<sys::lock::Lock>,
+    listener: Option<OwnedFd>,
+}
+
+impl Monitor {
+    /// Reads the settings of `run_dir`, takes its lock, listens on its socket.
+    pub fn new(run_dir: &Path) -> Result<Self> {
+        let run_fd = open_dir(run_dir)?;
+        let alive = sys::lock::Lock::try_exclusive(run_fd.as_fd(), client::ALIVE)?
+            .ok_or_else(|| Error::AlreadyRunning(run_dir.display().to_string()))?;
+        let settings = read_settings(&run_fd)?;
+        if settings.version != config::VERSION {
+            let text = format!("config.json of version {}", settings.version);
+            return Err(Error::io(text)(rustix::io::Errno::NOTSUP));
+        }
+        crate::world::enter_cgroup(&settings.shim_cgroup)?;
+        let data_dir = open_dir(&settings.data_dir)?;
+        let poller = Poller::new()?;
+        let signals = sys::signal::signalfd(&[rustix::process::Signal::CHILD.as_raw()])?;
+        poller.add(&signals, Event::Children, Readiness::IN)?;
+        let listener = listener(&run_fd)?;
+        poller.add(&listener, Event::Connecting, Readiness::IN)?;
+        Ok(Self {
+            poller,
+            signals,
+            place: Place { run_dir: run_fd, data_dir, alive: Some(alive), listener: Some(listener) },
+            streams: Streams::new(&settings)?,
+            settings,
+            peers: Table::default(),
+            ports: Ports::default(),
+            netns: None,
+            task: Task::default(),
+            execs: Execs::default(),
+            unclaimed: Vec::new(),
+            hold_failure: None,
+            leaving_until_ns: None,
+        })
+    }
+
+    /// Serves until the container's end is settled. `socket` is the engine's connection.
+    pub fn run(mut self, socket: OwnedFd) -> Result<()> {
+        self.add_peer(socket);
+        let mut events = Vec::new();
+        while !self.is_done() {
+            let now = boottime_ns();
+            let limit = self.deadline_ns().map(|at| at.saturating_sub(now));
+            self.poller.wait(limit, &mut events)?;
+            for (event, readiness) in events.drain(..) {
+                self.on_event(event, readiness);
+            }
+            self.on_deadlines();
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: Event, readiness: Readiness) {
+        match event {
+            Event::Children => self.on_children(),
+            Event::Connecting => self.on_connecting(),
+            Event::Peer(id) => self.on_peer(id, readiness),
+            Event::Task => self.on_task(),
+            Event::Output(output) => {
+                self.streams.on_output(&self.poller, output);
+                self.check_exit();
+            }
+            Event::Stdin => self.streams.on_stdin(&self.poller),
+            Event::Attached(id) => self.streams.on_attached(&self.poller, id, readiness),
+            Event::Exec(id) => self.on_exec(id),
+            Event::OutOfMemory => self.on_out_of_memory(),
+            Event::Port(id) => self.ports.on_port(&self.poller, id),
+            Event::Spliced(id, end) => self.ports.on_spliced(&self.poller, id, end, readiness),
+            // What is due is looked at after each round of events.
+            Event::Deadline => {}
+        }
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        [self.streams.deadline_ns(), self.task.deadline_ns(), self.leaving_until_ns]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn on_deadlines(&mut self) {
+        let now = boottime_ns();
+        if self.streams.deadline_ns().is_some_and(|at| now >= at) {
+            self.streams.on_deadline(&self.poller, now);
+            sys::heap::trim();
+        }
+        if self.task.deadline_ns().is_some_and(|at| now >= at) {
+            self.on_task_deadline();
+        }
+    }
+
+    /// Nothing is left to do.
+    fn is_done(&self) -> bool {
+        let Some(until) = self.leaving_until_ns else { return false };
+        let told = self.peers.iter().all(|(_, p)| p.is_flushed()) && !self.streams.has_attached();
+        told || boottime_ns() >= until
+    }
+
+    /// The loop ends as soon as everybody has taken what was said to him.
+    fn leave(&mut self) {
+        self.streams.finish(&self.poller);
+        self.leaving_until_ns = Some(boottime_ns() + LEAVE_NS);
+    }
+
+    fn on_children(&mut self) {
+        while let Ok(Some(_)) = sys::signal::read_signalfd(&self.signals) {}
+        while let Some((pid, ended)) = sys::process::reap_any() {
+            if !self.claim(pid, ended) && self.unclaimed.len() < MAX_UNCLAIMED {
+                self.unclaimed.push((pid, ended));
+            }
+        }
+        // Only a start that is under way can still claim somebody; the rest are orphans of the container.
+        if !self.task.is_pending() && !self.execs.is_pending() {
+            self.unclaimed = Vec::new();
+        }
+        self.check_exit();
+    }
+
+    /// Finds out whose end this is.
+    fn claim(&mut self, pid: i32, ended: Ended) -> bool {
+        if self.task.pid() == pid && pid != 0 {
+            self.on_init_ended(ended);
+            return true;
+        }
+        self.on_exec_ended(pid, ended)
+    }
+
+    /// How a process ended whose start was reported only now.
+    fn take_unclaimed(&mut self, pid: i32) -> Option<Ended> {
+        let at = self.unclaimed.iter().position(|(p, _)| *p == pid)?;
+        Some(self.unclaimed.swap_remove(at).1)
+    }
+
+    fn on_connecting(&mut self) {
+        let Some(listener) = &self.place.listener else { return };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let Ok(socket) = accept_with(listener, flags) else { return };
+        // The socket's mode keeps others out; the folder might have been opened by a mistake.
+        let own = rustix::process::getuid();
+        let known =
+            rustix::net::sockopt::socket_peercred(&socket).is_ok_and(|c| c.uid.is_root() || c.uid == own);
+        if known && self.peers.len() < MAX_PEERS {
+            self.add_peer(socket);
+        }
+    }
+
+    fn add_peer(&mut self, socket: OwnedFd) {
+        let id = self.peers.next_id();
+        if let Ok(peer) = Peer::new(&self.poller, socket, id) {
+            self.peers.insert(peer);
+        }
+    }
+
+    fn on_peer(&mut self, id: u32, readiness: Readiness) {
+        let mut open = true;
+        if readiness.contains(Readiness::OUT) {
+            open = self.peers.get_mut(id).is_some_and(|p| p.flush().is_ok());
+        }
+        if open && readiness.intersects(Readiness::IN | Readiness::HUP | Readiness::ERR) {
+            open = self.read_peer(id);
+        }
+        let watched = self.peers.get_mut(id).is_some_and(|p| p.watch(&self.poller, id).is_ok());
+        if !open || !watched {
+            self.drop_peer(id);
+        }
+    }
+
+    /// Reads and handles requests; `false` when the connection is over.
+    fn read_peer(&mut self, id: u32) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        let Ok(open) = peer.read() else { return false };
+        loop {
+            let Some(peer) = self.peers.get_mut(id) else { return false };
+            match peer.next() {
+                Ok(None) => return open,
+                Ok(Some(frame)) => self.on_frame(id, frame),
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn drop_peer(&mut self, id: u32) {
+        let Some(peer) = self.peers.remove(id) else { return };
+        drop(peer.waiting);
+        if peer.supervises {
+            self.on_supervisor_gone();
+        }
+        if self.task.is_new() && self.peers.len() == 0 {
+            // Whoever started this shim is gone before he asked for anything.
+            self.leave();
+        }
+    }
+
+    fn respond(&mut self, asked: Asked, response: &Response) {
+        self.respond_with(asked, response, Vec::new());
+    }
+
+    fn respond_with(&mut self, asked: Asked, response: &Response, fds: Vec<OwnedFd>) {
+        if asked.request == 0 {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(asked.peer) else { return };
+        let sent =
+            peer.respond(asked.request, response, fds).and_then(|()| peer.watch(&self.poller, asked.peer));
+        if sent.is_err() {
+            self.drop_peer(asked.peer);
+        }
+    }
+
+    fn fail(&mut self, asked: Asked, kind: FailureKind, message: impl Into<String>) {
+        self.respond(asked, &Response::Failed(Failure::new(kind, message)));
+    }
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(Error::io(format!("open({path:?})")))
+}
+
+/// Only the settings: the rest of the file is skipped without being built.
+fn read_settings(run_dir: &OwnedFd) -> Result<Settings> {
+    #[derive(Deserialize)]
+    struct Head {
+        settings: Settings,
+    }
+    let json = read_config(run_dir)?;
+    let head: Head = serde_json::from_slice(&json)
+        .map_err(|source| Error::File { path: config::FILE.to_string(), source })?;
+    Ok(head.settings)
+}
+
+/// The bytes of `config.json`.
+fn read_config(run_dir: &OwnedFd) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(run_dir, config::FILE, flags, Mode::empty())
+        .map_err(Error::io("openat(config.json)"))?;
+    let mut json = Vec::new();
+    std::fs::File::from(fd)
+        .take(config::MAX_BYTES)
+        .read_to_end(&mut json)
+        .map_err(Error::io("read(config.json)"))?;
+    Ok(json)
+}
+
+/// The shim's socket, 0600 from its first moment.
+fn listener(run_dir: &OwnedFd) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(Error::io("socket()"))?;
+    match unlinkat(run_dir, client::SOCKET, AtFlags::empty()) {
+        // A shim that was killed left it; the lock says that it is ours now.
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(e) => return Err(Error::io("unlinkat(shim.sock)")(e)),
+    }
+    let address = client::socket_address(run_dir.as_fd())?;
+    let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let bound = bind(&socket, &address);
+    rustix::process::umask(umask);
+    bound.map_err(Error::io("bind(shim.sock)"))?;
+    listen(&socket, BACKLOG).map_err(Error::io("listen(shim.sock)"))?;
+    Ok(socket)
+}

@@ -1,0 +1,194 @@
+//! What each request does.
+//!
+//! It does not know how requests come in, nor how a container is made or ends.
+
+use super::{Asked, Monitor};
+use crate::attach::Attached;
+use crate::protocol::{self, FailureKind, Frame, Request, Response, TaskStatus};
+use crate::streams::MAX_ATTACHED;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+/// Requests of one connection that wait for the container's end.
+const MAX_WAITING: usize = 256;
+
+impl Monitor {
+    /// Handles one request.
+    pub(super) fn on_frame(&mut self, peer: u32, frame: Frame<OwnedFd>) {
+        let asked = Asked { peer, request: frame.id };
+        match protocol::decode::<Request>(&frame.body) {
+            Ok(request) => self.on_request(asked, request, frame.fds),
+            Err(e) => self.fail(asked, FailureKind::Invalid, e.to_string()),
+        }
+    }
+
+    fn on_request(&mut self, asked: Asked, request: Request, fds: Vec<OwnedFd>) {
+        match request {
+            Request::Hold { trace, netns, ports } => self.hold(asked, trace, netns, ports, fds),
+            Request::Create => self.create(asked),
+            Request::Start => self.start(asked),
+            Request::Attach { stdin, stdout, stderr } => self.attach(asked, stdin, stdout, stderr),
+            Request::Resize { exec_id, width, height } => {
+                self.resize(asked, exec_id.as_deref(), width, height)
+            }
+            Request::Kill { signal, all, exec_id } => self.kill(asked, signal, all, exec_id.as_deref()),
+            Request::Exec { exec_id, process, stdio } => self.exec(asked, exec_id, &process, stdio),
+            Request::ExecWait { exec_id } => self.exec_wait(asked, &exec_id),
+            Request::Wait => self.wait(asked),
+            Request::State => self.state(asked),
+            Request::Pause => self.pause(asked, true),
+            Request::Resume => self.pause(asked, false),
+            Request::Supervise => self.supervise(asked),
+            Request::Release => self.release(asked),
+            Request::Abort => self.abort(asked),
+        }
+    }
+
+    fn hold(&mut self, asked: Asked, trace: bool, netns: bool, ports: u16, fds: Vec<OwnedFd>) {
+        let expected = usize::from(trace) + usize::from(netns) + usize::from(ports);
+        let wanted = self.settings.ports.len();
+        if fds.len() != expected || self.ports.len() + usize::from(ports) > wanted || !self.task.is_new() {
+            let failure = protocol::Failure::new(
+                FailureKind::Invalid,
+                format!("{} descriptors were handed over where {expected} fit", fds.len()),
+            );
+            self.hold_failure = Some(failure.clone());
+            return self.respond(asked, &Response::Failed(failure));
+        }
+        let mut fds = fds.into_iter();
+        if trace && let Some(sink) = fds.next() {
+            sys::trace::set_process_sink(sink);
+        }
+        if netns {
+            self.netns = fds.next();
+        }
+        self.ports.hold(fds.collect());
+        self.respond(asked, &Response::Done);
+    }
+
+    fn attach(&mut self, asked: Asked, stdin: bool, stdout: bool, stderr: bool) {
+        if self.task.has_ended() {
+            return self.fail(asked, FailureKind::NotRunning, "the container has ended");
+        }
+        let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = match pair {
+            Ok(pair) => pair,
+            Err(e) => return self.fail(asked, FailureKind::Internal, format!("socketpair(): {e}")),
+        };
+        // The flag belongs to our end only.
+        let ready = rustix::io::ioctl_fionbio(&ours, true);
+        let client = Attached::new(ours, self.settings.tty, stdin, stdout, stderr);
+        match ready
+            .map_err(crate::Error::io("ioctl(FIONBIO)"))
+            .and_then(|()| self.streams.attach(&self.poller, client))
+        {
+            Ok(Some(_)) => {
+                self.respond_with(asked, &Response::Attached { tty: self.settings.tty }, vec![theirs]);
+            }
+            Ok(None) => {
+                let text = format!("{MAX_ATTACHED} clients are attached already");
+                self.fail(asked, FailureKind::TooMany, text);
+            }
+            Err(e) => self.fail(asked, FailureKind::Internal, chain(&e)),
+        }
+    }
+
+    fn resize(&mut self, asked: Asked, exec_id: Option<&str>, width: u16, height: u16) {
+        let done = match exec_id {
+            None => self.streams.resize(width, height),
+            Some(id) => match self.execs.resize(id, width, height) {
+                Some(done) => done,
+                None => return self.fail(asked, FailureKind::NotRunning, format!("no exec {id} is running")),
+            },
+        };
+        match done {
+            Ok(true) => self.respond(asked, &Response::Done),
+            Ok(false) => self.fail(asked, FailureKind::Conflict, "there is no terminal"),
+            Err(e) => self.fail(asked, FailureKind::Internal, chain(&e)),
+        }
+    }
+
+    fn kill(&mut self, asked: Asked, signal: i32, all: bool, exec_id: Option<&str>) {
+        if !(0..=sys::signal::MAX).contains(&signal) {
+            return self.fail(asked, FailureKind::Invalid, format!("{signal} is no signal"));
+        }
+        let sent = match (all, exec_id) {
+            (true, _) => self.task.signal_all(signal),
+            (false, Some(id)) => self.execs.signal(id, signal),
+            (false, None) => self.task.signal(signal),
+        };
+        match sent {
+            Ok(true) => self.respond(asked, &Response::Done),
+            Ok(false) => self.fail(asked, FailureKind::NotRunning, "no such process"),
+            Err(e) => self.fail(asked, FailureKind::Internal, chain(&e)),
+        }
+    }
+
+    fn wait(&mut self, asked: Asked) {
+        if let Some(record) = self.task.exit_record() {
+            let response = Response::Exited(record.clone());
+            return self.respond(asked, &response);
+        }
+        let Some(peer) = self.peers.get_mut(asked.peer) else { return };
+        if peer.waiting.len() >= MAX_WAITING {
+            return self.fail(asked, FailureKind::TooMany, "too many waits on this connection");
+        }
+        peer.waiting.push(asked.request);
+    }
+
+    fn state(&mut self, asked: Asked) {
+        let response = Response::State {
+            status: self.task.status(),
+            pid: self.task.running_pid(),
+            execs: self.execs.running(),
+        };
+        self.respond(asked, &response);
+    }
+
+    fn pause(&mut self, asked: Asked, pause: bool) {
+        let fits = if pause { TaskStatus::Running } else { TaskStatus::Paused };
+        if self.task.status() != fits {
+            let text = if pause { "the container is not running" } else { "the container is not paused" };
+            return self.fail(asked, FailureKind::Conflict, text);
+        }
+        match self.task.set_paused(pause) {
+            Ok(()) => self.respond(asked, &Response::Done),
+            Err(e) => self.fail(asked, FailureKind::Internal, chain(&e)),
+        }
+    }
+
+    fn supervise(&mut self, asked: Asked) {
+        if self.peers.iter().any(|(_, p)| p.supervises) || self.task.has_ended() {
+            return self.fail(
+                asked,
+                FailureKind::Conflict,
+                "the container is supervised already or has ended",
+            );
+        }
+        if let Some(peer) = self.peers.get_mut(asked.peer) {
+            peer.supervises = true;
+        }
+        self.respond(asked, &Response::Done);
+    }
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(e) = source {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        source = e.source();
+    }
+    text
+}
+
+/// Sends a signal; `false` when the process has ended.
+pub(super) fn signal(pidfd: &OwnedFd, number: i32) -> crate::Result<bool> {
+    match sys::process::signal(pidfd.as_fd(), number) {
+        Ok(()) => Ok(true),
+        Err(e) if e.errno() == rustix::io::Errno::SRCH.raw_os_error() => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,128 @@
+//! The world a shim lives in, whoever started it: the first thing it makes after `execve`.
+//!
+//! Invariants. After [`enter`] the process has its own session, mount namespace and cgroup, `/` as its
+//! folder, umask 022, no environment, no descriptors but `/dev/null` as stdio and the engine's socket,
+//! default signal dispositions (SIGPIPE excepted: a closed pipe is an error, not a death), fixed limits,
+//! nice 0, and it is the reaper of what its descendants leave behind.
+//!
+//! What is not permitted (rootless, or a machine without CAP_SYS_RESOURCE) is left as it is where the
+//! design says "where permitted", and an error otherwise.
+
+use crate::{Error, Result};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::path::Path;
+
+/// MS_SLAVE of mount(2).
+const SLAVE: u64 = 1 << 19;
+/// As low as containerd's shim: the shim must outlive what it reports on. Not -1000: a shim that leaks may be killed.
+const OOM_SCORE_ADJ: &[u8] = b"-999";
+
+/// The limits (soft, hard) of a shim, and of a container that sets none: those of dockerd's systemd unit.
+const LIMITS: [(Resource, Option<u64>, Option<u64>); 13] = [
+    (Resource::Nofile, Some(1_048_576), Some(1_048_576)),
+    (Resource::Nproc, None, None),
+    (Resource::Core, None, None),
+    (Resource::Stack, Some(8 << 20), None),
+    (Resource::As, None, None),
+    (Resource::Cpu, None, None),
+    (Resource::Data, None, None),
+    (Resource::Fsize, None, None),
+    (Resource::Locks, None, None),
+    (Resource::Rss, None, None),
+    (Resource::Memlock, Some(8 << 20), Some(8 << 20)),
+    (Resource::Nice, Some(0), Some(0)),
+    (Resource::Rtprio, Some(0), Some(0)),
+];
+
+/// The engine's socket, which came as descriptor 0. It is taken first: when the rest fails, the reason can be
+/// told.
+pub fn take_socket() -> Result<OwnedFd> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+        .map_err(Error::io("fcntl(0, F_DUPFD_CLOEXEC)"))?;
+    Ok(socket)
+}
+
+/// The rest of the world. `socket` is what [`take_socket`] returned: the only descriptor that stays.
+pub fn enter(socket: &OwnedFd) -> Result<()> {
+    only_descriptor(socket)?;
+    sys::signal::reset();
+    sys::signal::ignore_sigpipe();
+    // EPERM: the engine made the session already.
+    let _ = rustix::process::setsid();
+    rustix::process::chdir("/").map_err(Error::io("chdir(\"/\")"))?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    for (resource, soft, hard) in LIMITS {
+        set_limit(resource, soft, hard);
+    }
+    // Raising the priority needs CAP_SYS_NICE; then the caller's stays.
+    let _ = rustix::process::setpriority_process(None, 0);
+    lower_oom_score();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(Error::io("prctl(PR_SET_CHILD_SUBREAPER)"))?;
+    // Executed through a descriptor, the process would be called "7".
+    let _ = rustix::thread::set_name(c"tare-shim");
+    Ok(())
+}
+
+/// A mount namespace of its own that follows the host's.
+pub fn enter_mount_namespace() -> Result<()> {
+    let mut step = sys::trace::step("shim mount namespace", "unshare(2)");
+    let own = || -> sys::Result<()> {
+        sys::namespace::unshare(0x0002_0000)?;
+        sys::mount::set_propagation(c"/", SLAVE, true)
+    };
+    step.check(own())?;
+    Ok(())
+}
+
+/// Moves the shim into its own place in the cgroup tree, away from the caller and the container.
+pub fn enter_cgroup(path: &Path) -> Result<()> {
+    let mut step = sys::trace::step("shim cgroup", "mkdir(2), write(2)");
+    step.note(format_args!("{}", path.display()));
+    let escaped = cgroup::Layout::detect(Path::new("/")).and_then(|layout| cgroup::escape(&layout, path));
+    step.check(escaped)?;
+    Ok(())
+}
+
+/// Makes 0, 1 and 2 `/dev/null` and closes everything else but the socket.
+fn only_descriptor(socket: &OwnedFd) -> Result<()> {
+    use rustix::fd::AsRawFd;
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::io("open(\"/dev/null\")"))?;
+    rustix::stdio::dup2_stdin(&null).map_err(Error::io("dup2(0)"))?;
+    rustix::stdio::dup2_stdout(&null).map_err(Error::io("dup2(1)"))?;
+    rustix::stdio::dup2_stderr(&null).map_err(Error::io("dup2(2)"))?;
+    drop(null);
+    let highest = socket.as_fd().as_raw_fd();
+    // Everything between stdio and the socket, and everything above it.
+    for fd in 3..highest {
+        if let Ok(fd) = sys::process::inherited_fd(fd) {
+            drop(fd);
+        }
+    }
+    sys::process::close_from(highest as u32 + 1, false)?;
+    Ok(())
+}
+
+/// Sets soft and hard limit, or as much of it as is permitted.
+fn set_limit(resource: Resource, soft: Option<u64>, hard: Option<u64>) {
+    if setrlimit(resource, Rlimit { current: soft, maximum: hard }).is_ok() {
+        return;
+    }
+    // The hard limit may not be raised: it stays, and the soft one goes as far as it.
+    let hard = getrlimit(resource).maximum;
+    let current = match (soft, hard) {
+        (Some(soft), Some(hard)) => Some(soft.min(hard)),
+        (soft, hard) => soft.or(hard),
+    };
+    let _ = setrlimit(resource, Rlimit { current, maximum: hard });
+}
+
+fn lower_oom_score() {
+    if let Ok(fd) = open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        // EACCES without CAP_SYS_RESOURCE.
+        let _ = rustix::io::write(&fd, OOM_SCORE_ADJ);
+    }
+}
