@@ -36,7 +36,7 @@ pub enum Error {
         found: char,
     },
     /// Content that is not here.
-    #[error("content {0} not found")]
+    #[error("content digest {0}: not found")]
     ContentNotFound(Digest),
     /// A snapshot that is not here.
     #[error("snapshot {0} not found")]

@@ -5,8 +5,10 @@
 //! of CPU for 300 MB), and there are at least two cores.
 
 use crate::error::{Error, Result};
+use crate::tar_reader::stream;
+use flate2::bufread::MultiGzDecoder;
 use oci::{Algorithm, DiffId, Hasher};
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -43,62 +45,59 @@ impl Compression {
             _ => Ok(Compression::None),
         }
     }
-
-    /// Its name in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Compression::None => "tar",
-            Compression::Gzip => "gzip",
-            Compression::Zstd => "zstd",
-        }
-    }
 }
 
 /// Enough for every magic number.
 const MAGIC: usize = 6;
 
-/// Detects the compression and returns a reader of the plain bytes.
-pub(crate) fn plain<'a>(
-    mut reader: impl Read + Send + 'a,
-) -> Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    let mut first = Vec::with_capacity(MAGIC);
-    reader.by_ref().take(MAGIC as u64).read_to_end(&mut first).map_err(crate::tar_reader::stream)?;
-    let compression = Compression::detect(&first)?;
-    let whole = Cursor::new(first).chain(reader);
-    let inflated: Box<dyn Read + Send + 'a> = match compression {
-        Compression::None => Box::new(whole),
-        Compression::Gzip => {
-            Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(INPUT_BUFFER, whole)))
-        }
-        Compression::Zstd => {
-            let input = BufReader::with_capacity(INPUT_BUFFER, whole);
-            let decoder = zstd::stream::read::Decoder::with_buffer(input);
-            Box::new(decoder.map_err(|source| Error::Decompress { kind: "zstd", source })?)
-        }
-    };
-    Ok((compression, Box::new(Named { inner: inflated, compression })))
+/// The bytes of `R` with those that were read to detect the compression.
+type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// A reader of the plain bytes of `R`.
+pub(crate) struct Plain<R: Read> {
+    inner: Inner<R>,
 }
 
-/// Says which decompressor failed.
-struct Named<'a> {
-    inner: Box<dyn Read + Send + 'a>,
-    compression: Compression,
+enum Inner<R: Read> {
+    Plain(Whole<R>),
+    Gzip(Box<MultiGzDecoder<BufReader<Whole<R>>>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Whole<R>>>>),
 }
 
-impl Read for Named<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf).map_err(|source| {
-            let ours = matches!(
-                source.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            );
-            // zstd reports a corrupt stream as "other", as a failed download does; only the download's
-            // carries an error of this crate or a message of its own, which is kept either way.
-            if ours && self.compression != Compression::None {
-                io::Error::other(Error::Decompress { kind: self.compression.name(), source })
-            } else {
-                source
+impl<R: Read> Plain<R> {
+    /// Detects the compression.
+    pub(crate) fn new(mut reader: R) -> Result<Self> {
+        let mut first = Vec::with_capacity(MAGIC);
+        reader.by_ref().take(MAGIC as u64).read_to_end(&mut first).map_err(stream)?;
+        let compression = Compression::detect(&first)?;
+        let whole = Cursor::new(first).chain(reader);
+        let inner = match compression {
+            Compression::None => Inner::Plain(whole),
+            Compression::Gzip => {
+                Inner::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(INPUT_BUFFER, whole))))
             }
+            Compression::Zstd => {
+                let input = BufReader::with_capacity(INPUT_BUFFER, whole);
+                let decoder = zstd::stream::read::Decoder::with_buffer(input);
+                Inner::Zstd(Box::new(decoder.map_err(|source| Error::Decompress { kind: "zstd", source })?))
+            }
+        };
+        Ok(Plain { inner })
+    }
+}
+
+impl<R: Read> Read for Plain<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let (kind, result) = match &mut self.inner {
+            Inner::Plain(r) => return r.read(buf),
+            Inner::Gzip(r) => ("gzip", r.read(buf)),
+            Inner::Zstd(r) => ("zstd", r.read(buf)),
+        };
+        result.map_err(|source| match source.kind() {
+            io::ErrorKind::Interrupted => source,
+            // An error of this crate comes from below: a download that did not finish.
+            _ if source.get_ref().is_some_and(|e| e.is::<Error>()) => source,
+            _ => io::Error::other(Error::Decompress { kind, source }),
         })
     }
 }
@@ -131,7 +130,7 @@ impl Inflated {
     pub(crate) fn finish(mut self) -> Result<(DiffId, u64)> {
         // What follows the archive's end mark belongs to the diff id too.
         let mut scratch = vec![0; CHUNK];
-        while self.read(&mut scratch).map_err(crate::tar_reader::stream)? > 0 {}
+        while self.read(&mut scratch).map_err(stream)? > 0 {}
         self.chunks = None;
         let sum = self.thread.take().and_then(|t| t.join().ok()).flatten();
         sum.ok_or(Error::Unfinished)
@@ -165,7 +164,7 @@ fn inflate(
     send: &SyncSender<io::Result<Vec<u8>>>,
     reuse: &Receiver<Vec<u8>>,
 ) -> io::Result<Option<(DiffId, u64)>> {
-    let (_, mut plain) = plain(reader).map_err(io::Error::other)?;
+    let mut plain = Plain::new(reader).map_err(io::Error::other)?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut total = 0;
     loop {

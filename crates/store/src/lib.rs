@@ -27,7 +27,7 @@
 
 #![warn(missing_docs)]
 
-pub mod archive;
+mod archive;
 mod content;
 mod error;
 mod extract;
@@ -42,6 +42,7 @@ mod snapshots;
 mod tar_reader;
 mod unpack;
 
+pub use archive::{Import, Loaded};
 pub use content::{ContentStore, Follow, Ingest, Writer};
 pub use error::{Error, Result};
 pub use gc::Collected;
@@ -52,8 +53,9 @@ pub use layer_builder::LayerBuilder;
 pub use lease::Lease;
 pub use schema::{MIGRATIONS, RUN_MIGRATIONS};
 pub use snapshots::{Snapshots, Usage};
-pub use unpack::{Layer, Unpacking};
+pub use unpack::{Layer, Slot, Unpacking};
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,6 +94,25 @@ impl Store {
     /// Directory trees.
     pub fn snapshots(&self) -> &Snapshots {
         &self.0.snapshots
+    }
+
+    /// Loads all images of a `docker save` or OCI layout archive, plain, gzip or zstd. A `Loaded`
+    /// prints as Docker's line.
+    pub fn load(&self, archive: impl Read) -> Result<Vec<Loaded>> {
+        archive::load(self, archive)
+    }
+
+    /// Makes an image of one tar, for this machine's platform; returns its id. `changes` are Dockerfile
+    /// instructions.
+    pub fn import(
+        &self,
+        tar: impl Read,
+        name: Option<&oci::Reference>,
+        message: &str,
+        changes: &[String],
+    ) -> Result<oci::Digest> {
+        let options = Import { name, message, changes, platform: None };
+        Ok(archive::import(self, tar, &options)?.digest)
     }
 
     /// Keeps the collector away while content is used that no image names yet. Waits while it runs.

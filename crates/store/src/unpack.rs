@@ -6,7 +6,7 @@
 //! rows. What a killed process leaves is a directory whose lock is free; the next unpacker of that
 //! chain and the collector throw it away.
 
-use crate::content::{Follow, list_dir, remove_file};
+use crate::content::{list_dir, remove_file};
 use crate::error::{Error, Result, errno, io};
 use crate::extract::Extractor;
 use crate::inflate::Inflated;
@@ -175,11 +175,6 @@ impl Slot<'_> {
         unpacking.depth += 1;
         unpacking.done.push(Done { chain, parent, usage, dir, _lock: lock });
         Ok(usage)
-    }
-
-    /// As [`Slot::unpack`], from a blob that may still be downloading.
-    pub fn unpack_following(self, blob: Follow) -> Result<Usage> {
-        self.unpack(blob)
     }
 }
 

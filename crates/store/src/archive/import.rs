@@ -4,7 +4,7 @@ use super::all_or_nothing;
 use super::changes::apply;
 use crate::error::{Result, io};
 use crate::image_view::copy;
-use crate::inflate::{Compression, Inflated, plain};
+use crate::inflate::{Compression, Inflated};
 use crate::unpack::Layer;
 use crate::{Labels, Store};
 use oci::{Algorithm, Descriptor, DiffId, Hasher, History, ImageConfig, Platform, Reference, media_type};
@@ -25,7 +25,7 @@ pub struct Import<'a> {
 }
 
 /// Imports a tar: gzip and zstd are kept as they are, a plain one is compressed with gzip, as Docker does.
-pub fn import(store: &Store, tar: impl Read + Send, options: &Import<'_>) -> Result<Descriptor> {
+pub fn import(store: &Store, tar: impl Read, options: &Import<'_>) -> Result<Descriptor> {
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
     let created = Time::now().rfc3339();
     let mut config = ImageConfig {
@@ -54,7 +54,7 @@ pub fn import(store: &Store, tar: impl Read + Send, options: &Import<'_>) -> Res
     })
 }
 
-fn store_layer(store: &Store, mut tar: impl Read + Send) -> Result<(Descriptor, DiffId)> {
+fn store_layer(store: &Store, mut tar: impl Read) -> Result<(Descriptor, DiffId)> {
     let mut first = Vec::new();
     tar.by_ref().take(6).read_to_end(&mut first).map_err(io("cannot read the archive"))?;
     let compression = Compression::detect(&first)?;
@@ -72,8 +72,7 @@ fn store_layer(store: &Store, mut tar: impl Read + Send) -> Result<(Descriptor, 
     Ok((Descriptor::new(media_type, digest, size), diff))
 }
 
-fn compress(store: &Store, tar: impl Read + Send) -> Result<(Descriptor, DiffId)> {
-    let (_, tar) = plain(tar)?;
+fn compress(store: &Store, tar: impl Read) -> Result<(Descriptor, DiffId)> {
     let mut hashed = Hashed { inner: tar, hasher: Hasher::new(Algorithm::Sha256) };
     let writer = store.content().writer()?;
     let mut gzip = flate2::write::GzEncoder::new(writer, flate2::Compression::default());

@@ -4,12 +4,13 @@ use super::{all_or_nothing, unusable};
 use crate::content::Ingest;
 use crate::error::{Error, Result, io};
 use crate::image_view::{encode, host};
-use crate::inflate::{Compression, plain};
+use crate::inflate::{Compression, Plain};
 use crate::tar_reader::{Kind, TarReader};
 use crate::{Labels, Store, Writer};
 use oci::{Descriptor, Digest, Document, Index, Manifest, Reference, annotation, media_type};
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Component, Path};
 
@@ -27,21 +28,20 @@ pub struct Loaded {
     pub target: Descriptor,
 }
 
-impl Loaded {
-    /// What `docker load` prints for it.
-    pub fn message(&self) -> String {
+/// What `docker load` prints for it.
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => format!("Loaded image: {}", name.familiar()),
-            None => format!("Loaded image ID: {}", self.target.digest),
+            Some(name) => write!(f, "Loaded image: {}", name.familiar()),
+            None => write!(f, "Loaded image ID: {}", self.target.digest),
         }
     }
 }
 
 /// Loads all images of an archive (plain, gzip or zstd).
-pub fn load(store: &Store, archive: impl Read + Send) -> Result<Vec<Loaded>> {
+pub fn load(store: &Store, archive: impl Read) -> Result<Vec<Loaded>> {
     all_or_nothing(store, |_| {
-        let (_, inflated) = plain(archive)?;
-        let files = Files::read(store, inflated)?;
+        let files = Files::read(store, Plain::new(archive)?)?;
         let images = match &files.index {
             Some(index) => layout_images(store, index)?,
             None => docker_images(store, &files)?,

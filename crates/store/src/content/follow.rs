@@ -1,5 +1,6 @@
 //! Reading a blob while another thread of this process writes it.
 
+use crate::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,6 @@ struct State {
     written: u64,
     /// `Some(true)`: complete and verified. `Some(false)`: the writer gave up.
     finished: Option<bool>,
-    /// The file was truncated: readers beyond the beginning cannot go on.
-    restarts: u64,
 }
 
 impl Progress {
@@ -29,14 +28,6 @@ impl Progress {
 
     pub(super) fn advance(&self, bytes: u64) {
         self.lock().written += bytes;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn restart(&self) {
-        let mut state = self.lock();
-        state.written = 0;
-        state.restarts += 1;
-        drop(state);
         self.changed.notify_all();
     }
 
@@ -58,13 +49,11 @@ pub struct Follow {
     file: File,
     progress: Arc<Progress>,
     position: u64,
-    restarts: u64,
 }
 
 impl Follow {
     pub(super) fn new(file: File, progress: Arc<Progress>) -> Self {
-        let restarts = progress.lock().restarts;
-        Follow { file, progress, position: 0, restarts }
+        Follow { file, progress, position: 0 }
     }
 
     /// Waits until the writer has committed or given up; whether it committed.
@@ -79,15 +68,9 @@ impl Follow {
     }
 
     /// How many bytes may be read now; 0 at the end.
-    fn available(&mut self) -> io::Result<u64> {
+    fn available(&self) -> io::Result<u64> {
         let mut state = self.progress.lock();
         loop {
-            if state.restarts != self.restarts {
-                if self.position != 0 {
-                    return Err(io::Error::other("download began anew"));
-                }
-                self.restarts = state.restarts;
-            }
             if self.progress.size == Some(self.position) {
                 return Ok(0);
             }
@@ -96,7 +79,7 @@ impl Follow {
             }
             match state.finished {
                 Some(true) => return Ok(0),
-                Some(false) => return Err(io::Error::other("download did not finish")),
+                Some(false) => return Err(io::Error::other(Error::Unfinished)),
                 None => state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }

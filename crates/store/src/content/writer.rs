@@ -81,20 +81,6 @@ impl Writer {
         Ok(Follow::new(reopen(&self.store.ingest_path(&self.name))?, self.progress.clone()))
     }
 
-    /// Begins again: what is there is thrown away (the server sent the whole instead of the rest).
-    /// Bytes that a [`Follow`] has read already stay read; it fails when the new ones differ, because
-    /// the digest of what it delivered is verified by whoever uses it.
-    pub fn restart(&mut self) -> Result<()> {
-        let fd = self.fd()?;
-        rustix::fs::ftruncate(fd, 0).map_err(errno("ftruncate(ingest)"))?;
-        rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0)).map_err(errno("lseek(ingest)"))?;
-        let algorithm = self.expected.as_ref().map_or(Algorithm::Sha256, |(d, _)| d.algorithm());
-        self.hasher = Hasher::new(algorithm);
-        self.written = 0;
-        self.progress.restart();
-        Ok(())
-    }
-
     /// Does not keep the partial file when this writer is dropped.
     pub fn discard(&mut self) {
         self.keep = false;
