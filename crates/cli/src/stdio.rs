@@ -108,7 +108,7 @@ impl AsyncOut {
     /// Inside a tokio runtime only.
     pub fn new(out: Out) -> AsyncOut {
         // A regular file cannot be waited for (EPERM) and need not be.
-        AsyncOut { out, ready: AsyncFd::with_interest(out.fd, Interest::WRITABLE).ok() }
+        AsyncOut { out, ready: register(out.fd, Interest::WRITABLE) }
     }
 
     /// Writes all of it.
@@ -142,7 +142,7 @@ pub struct AsyncIn {
 impl AsyncIn {
     /// Inside a tokio runtime only.
     pub fn new(fd: BorrowedFd<'static>) -> AsyncIn {
-        AsyncIn { fd, ready: AsyncFd::with_interest(fd, Interest::READABLE).ok() }
+        AsyncIn { fd, ready: register(fd, Interest::READABLE) }
     }
 
     /// Reads what is there; 0 at the end.
@@ -168,6 +168,7 @@ impl AsyncIn {
     }
 }
 
+/// As a request's body.
 impl tokio::io::AsyncRead for AsyncIn {
     fn poll_read(
         self: std::pin::Pin<&mut Self>,
@@ -195,6 +196,11 @@ impl tokio::io::AsyncRead for AsyncIn {
         buf.advance(read);
         Poll::Ready(Ok(()))
     }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe because a descriptor may be closed; these live as long as the process")]
+fn register(fd: BorrowedFd<'static>, interest: Interest) -> Option<AsyncFd<BorrowedFd<'static>>> {
+    AsyncFd::with_interest(fd, interest).ok()
 }
 
 fn is_ready(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<bool> {

@@ -184,10 +184,19 @@ impl Value {
     }
 
     /// As compact JSON text.
+    ///
+    /// Go escapes `<`, `>` and `&` in the rows of lists (`json.Marshal` in their `MarshalJSON`) and
+    /// nowhere else.
     pub fn to_json_text(&self) -> String {
         let mut out = Vec::new();
         self.to_json().write(&mut out);
-        String::from_utf8_lossy(&out).into_owned()
+        let text = String::from_utf8_lossy(&out).into_owned();
+        match self {
+            Value::Object(_) => {
+                text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+            }
+            _ => text,
+        }
     }
 
     fn write(&self, out: &mut String) {

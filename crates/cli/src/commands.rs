@@ -1,0 +1,119 @@
+//! What each command does: one module for each kind, all against [`api::Client`].
+
+mod exec;
+mod image;
+mod inspect;
+mod list;
+mod run;
+mod system;
+mod task;
+
+use std::sync::Arc;
+
+use api::Client;
+use api::stream::Messages;
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+use crate::explain;
+use crate::flags::Action;
+use crate::grammar::Parsed;
+use crate::progress::Renderer;
+use crate::session::{Session, variable};
+use crate::stdio::Out;
+
+/// Runs a command; the result is the exit code.
+pub fn run(action: Option<Action>, session: Session<'_>, parsed: &Parsed) -> Result<i32, Error> {
+    let Some(action) = action else { return Ok(0) };
+    let flag = parsed.changed("explain").then(|| parsed.text("explain"));
+    let form = explain::form(flag, variable("TARE_EXPLAIN").as_deref());
+    session.block_on(form, |session| async move {
+        let result = perform(action, &session, parsed).await;
+        (session, result)
+    })
+}
+
+async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    match action {
+        Action::Run => run::run(session, parsed).await,
+        Action::Create => run::create(session, parsed).await,
+        Action::Start => task::start(session, parsed).await,
+        Action::Attach => task::attach(session, parsed).await,
+        Action::Stop => task::stop(session, parsed).await,
+        Action::Kill => task::kill(session, parsed).await,
+        Action::Rm => task::remove(session, parsed).await,
+        Action::Wait => task::wait(session, parsed).await,
+        Action::Logs => task::logs(session, parsed).await,
+        Action::Exec => exec::exec(session, parsed).await,
+        Action::Ps => list::containers(session, parsed).await,
+        Action::Images => list::images(session, parsed).await,
+        Action::Inspect => inspect::any(session, parsed).await,
+        Action::ContainerInspect => inspect::containers(session, parsed).await,
+        Action::ImageInspect => inspect::images(session, parsed).await,
+        Action::Pull => image::pull(session, parsed).await,
+        Action::Rmi => image::remove(session, parsed).await,
+        Action::Load => image::load(session, parsed).await,
+        Action::Import => image::import(session, parsed).await,
+        Action::Info => system::info(session, parsed).await,
+        Action::Version => system::version(session, parsed).await,
+        // Needs no engine; the dispatcher has done it.
+        Action::Completion => Ok(()),
+    }
+}
+
+/// Shows a progress stream to its end; an error in it is the engine's last word.
+async fn show_progress(mut messages: Messages, out: Option<Out>) -> Result<(), Error> {
+    let width = |out: &Out| out.size().map_or(200, |(_, columns)| columns.into());
+    let mut renderer = Renderer::new(out.filter(Out::is_terminal).as_ref().map(width));
+    while let Some(message) = messages.next().await? {
+        let text = renderer.render(&message, crate::time::now()).map_err(Error::failed)?;
+        if let Some(out) = &out {
+            out.write(text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// So many containers are stopped or killed at once.
+const MAX_AT_ONCE: usize = 50;
+
+/// Does the same to several things at once; prints each that worked in the order given, and fails
+/// with all the texts at the end.
+async fn each<F>(
+    session: &Session<'_>,
+    names: &[String],
+    mut operation: impl FnMut(Client, String) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>> + 'static,
+{
+    let client = session.client().await?;
+    let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
+    let mut running = Vec::new();
+    for name in names {
+        let (places, operation) = (Arc::clone(&places), operation(client.clone(), name.clone()));
+        running.push(tokio::task::spawn_local(async move {
+            // The semaphore is never closed.
+            let _place = places.acquire_owned().await;
+            operation.await
+        }));
+    }
+    let mut failures = Vec::new();
+    for (name, operation) in names.iter().zip(running) {
+        match operation.await {
+            Ok(Ok(())) => session.out.line(name)?,
+            Ok(Err(error)) => failures.push(error),
+            Err(error) => failures.push(Error::failed(error.to_string())),
+        }
+    }
+    join(failures)
+}
+
+/// One error of several: their texts, a line each.
+fn join(errors: Vec<Error>) -> Result<(), Error> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    Err(Error::failed(texts.join("\n")))
+}

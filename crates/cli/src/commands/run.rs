@@ -1,0 +1,229 @@
+//! `run` and `create`.
+
+use api::Client;
+use api::calls::{AttachOptions, PullOptions, WaitCondition, Waiting};
+use api::container::{CreateResponse, WaitResponse};
+use oci::{AnyReference, Reference};
+
+use super::show_progress;
+use crate::attach::{self, End, Target, Wiring};
+use crate::create::{self, Plan, Pull, Surroundings};
+use crate::error::{Error, REFUSED};
+use crate::grammar::Parsed;
+use crate::session::{Session, variable};
+use crate::signals::Signals;
+use crate::stdio::Out;
+use crate::terminal::DetachKeys;
+
+/// `create`: prints the id.
+pub async fn create(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let plan = plan(session, parsed)?;
+    let client = session.client().await?;
+    let id = make(session, &client, &plan).await?;
+    session.out.line(&id)
+}
+
+/// `run`: create, attach, start, wait.
+pub async fn run(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let mut plan = plan(session, parsed)?;
+    let detach = parsed.switch("detach");
+    let config = &mut plan.request.config;
+    if detach {
+        if parsed.changed("attach") {
+            return Err(Error::failed("conflicting options: cannot specify both --attach and --detach"));
+        }
+        config.attach_stdin = false;
+        config.attach_stdout = false;
+        config.attach_stderr = false;
+        config.stdin_once = false;
+    } else {
+        session.check_tty(config.attach_stdin, config.tty)?;
+    }
+    let client = session.client().await.map_err(|e| of_run(session, e))?;
+    let id = make(session, &client, &plan).await.map_err(|e| of_run(session, e))?;
+    let config = &plan.request.config;
+    if !(config.attach_stdin || config.attach_stdout || config.attach_stderr) {
+        // Docker prints the id while the container starts, so that it is there even if the start fails.
+        session.out.line(&id)?;
+        return client_start(&client, &id).await.map_err(|e| of_run(session, e));
+    }
+    foreground(session, parsed, &client, &id, &plan).await
+}
+
+/// Starts a container; that it runs already is fine, as for Docker's client.
+pub async fn client_start(client: &Client, id: &str) -> Result<(), Error> {
+    match client.container_start(id, "").await {
+        Err(error) if !error.is_not_modified() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn foreground(
+    session: &Session<'_>,
+    parsed: &Parsed,
+    client: &Client,
+    id: &str,
+    plan: &Plan,
+) -> Result<(), Error> {
+    let config = &plan.request.config;
+    let auto_remove = parsed.switch("rm");
+    let keys = session.detach_keys(parsed.text("detach-keys"));
+    let mut signals = Signals::catch(parsed.switch_or("sig-proxy", true))?;
+    let options = AttachOptions {
+        stream: true,
+        stdin: config.attach_stdin,
+        stdout: config.attach_stdout,
+        stderr: config.attach_stderr,
+        detach_keys: keys.clone(),
+        ..AttachOptions::default()
+    };
+    let hijacked = client.container_attach(id, &options).await?;
+    let condition = if auto_remove { WaitCondition::Removed } else { WaitCondition::NextExit };
+    let mut waiting = client.container_wait(id, condition).await?;
+    if let Err(error) = client_start(client, id).await {
+        drop(hijacked);
+        if auto_remove {
+            // The engine removes what could not start; its name is free when this returns.
+            let _ = waiting.exit().await;
+        }
+        return Err(of_run(session, error));
+    }
+    let wiring = Wiring {
+        stdin: config.attach_stdin.then_some(session.stdin),
+        stdout: config.attach_stdout.then_some(session.out),
+        stderr: config.attach_stderr.then_some(if config.tty { session.out } else { session.err }),
+        tty: config.tty,
+        keys: detach_keys(session, &keys),
+        window: (config.tty && session.out.is_terminal()).then_some(session.out),
+    };
+    let target = Target::Container(id.to_owned());
+    match attach::run(client, &target, hijacked, wiring, &mut signals, Some(&mut waiting)).await? {
+        End::Detached => Ok(()),
+        End::Exited(answer) => exit(session, answer),
+        End::Output => exit_later(session, client, id, &mut waiting, &mut signals).await,
+    }
+}
+
+/// The output ended: the exit code is still to come, and signals are still handed on.
+pub async fn exit_later(
+    session: &Session<'_>,
+    client: &Client,
+    id: &str,
+    waiting: &mut Waiting,
+    signals: &mut Signals,
+) -> Result<(), Error> {
+    let mut answer = std::pin::pin!(waiting.exit());
+    loop {
+        tokio::select! {
+            answer = &mut answer => return exit(session, answer),
+            caught = signals.next() => {
+                if signals.forwards() && !caught.is_window() {
+                    let _ = client.container_kill(id, caught.name).await;
+                } else if caught.is_terminating() {
+                    return Err(Error::code(128 + caught.number));
+                }
+            }
+        }
+    }
+}
+
+/// The container's exit code becomes this command's.
+pub fn exit(session: &Session<'_>, answer: Result<WaitResponse, api::Error>) -> Result<(), Error> {
+    match answer {
+        Ok(WaitResponse { error: Some(error), .. }) => {
+            session.err.note(&format!("Error waiting for container: {}", error.message));
+            Err(Error::code(REFUSED))
+        }
+        Ok(WaitResponse { status_code: 0, .. }) => Ok(()),
+        Ok(WaitResponse { status_code, .. }) => Err(Error::code(i32::try_from(status_code).unwrap_or(REFUSED))),
+        Err(error) => {
+            session.err.note(&format!("error waiting for container: {}", Error::from(error)));
+            Err(Error::code(REFUSED))
+        }
+    }
+}
+
+/// The keys, or the default ones with a warning.
+pub fn detach_keys(session: &Session<'_>, keys: &str) -> DetachKeys {
+    DetachKeys::parse(keys).unwrap_or_else(|text| {
+        session.warn(&format!("invalid detach escape keys, using default: {text}"));
+        DetachKeys::default()
+    })
+}
+
+fn plan(session: &Session<'_>, parsed: &Parsed) -> Result<Plan, Error> {
+    let folder = std::env::current_dir().unwrap_or_default();
+    let around = Surroundings {
+        variable: &variable,
+        folder: &folder.to_string_lossy(),
+        size: session.out.size().unwrap_or((0, 0)),
+    };
+    create::plan(parsed, &around).map_err(|text| with_help(session, &text, REFUSED))
+}
+
+/// Creates the container, with a pull if its image is missing.
+async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<String, Error> {
+    let named = match AnyReference::parse(&plan.image) {
+        Ok(AnyReference::Named(reference)) => Some(reference.or_latest()),
+        Ok(AnyReference::Id(_)) => None,
+        Err(error) => return Err(Error::failed(crate::error::chain(&error))),
+    };
+    let shown: Option<Out> = (!plan.quiet).then_some(session.err);
+    if plan.pull == Pull::Always
+        && let Some(reference) = &named
+    {
+        pull(client, reference, shown).await?;
+    }
+    let created = match client.container_create(&plan.name, "", &plan.request).await {
+        Err(error) if error.is_not_found() && plan.pull == Pull::Missing && named.is_some() => {
+            let Some(reference) = &named else { return Err(error.into()) };
+            if !plan.quiet {
+                // Standard output is for the container's id alone.
+                session.err.line(&format!("Unable to find image '{}' locally", reference.familiar()))?;
+            }
+            pull(client, reference, shown).await?;
+            client.container_create(&plan.name, "", &plan.request).await?
+        }
+        other => other?,
+    };
+    let CreateResponse { id, warnings } = created;
+    for warning in warnings {
+        session.err.line(&format!("WARNING: {warning}"))?;
+    }
+    Ok(id)
+}
+
+/// Pulls an image and shows it.
+pub async fn pull(client: &Client, reference: &Reference, out: Option<Out>) -> Result<(), Error> {
+    let tag = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or_default().to_owned(),
+    };
+    let options = PullOptions { from_image: reference.name(), tag, ..PullOptions::default() };
+    show_progress(client.image_pull(&options).await?, out).await
+}
+
+/// Docker tells by the text whether a program could not be found or not be executed.
+fn of_run(session: &Session<'_>, error: Error) -> Error {
+    if matches!(error, Error::OutputClosed) {
+        return error;
+    }
+    let text = error.to_string();
+    let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
+    let code = if has(&["executable file not found", "no such file or directory", "system cannot find the file specified"]) {
+        127
+    } else if has(&["permission denied", "is a directory"]) {
+        126
+    } else {
+        REFUSED
+    };
+    with_help(session, &text, code)
+}
+
+fn with_help(session: &Session<'_>, text: &str, code: i32) -> Error {
+    let Session { program, name, .. } = session;
+    Error::Exit {
+        code,
+        message: format!("{program}: {text}\n\nRun '{program} {name} --help' for more information"),
+    }
+}
