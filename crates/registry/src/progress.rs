@@ -1,0 +1,124 @@
+//! What a pull tells while it runs: the messages of Docker's pull, one for one.
+
+use oci::Digest;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// The manifest is here.
+    PullingFrom {
+        /// The tag, or the whole reference when there is none.
+        tag: String,
+        /// The repository within its registry.
+        repository: String,
+    },
+    /// A layer's state changed.
+    Layer {
+        /// The first twelve digits of the blob's digest.
+        id: String,
+        /// Its state now.
+        state: LayerState,
+    },
+    /// What the reference is.
+    Digest(Digest),
+    /// How it ended.
+    Status(String),
+}
+
+/// Where a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerState {
+    /// It is part of the image.
+    PullingFsLayer,
+    /// It is being downloaded.
+    Downloading {
+        /// Bytes here.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// Its blob is here and verified.
+    DownloadComplete,
+    /// Its blob was here before.
+    AlreadyExists,
+    /// It is being unpacked.
+    Extracting {
+        /// For so long, counting from 1.
+        seconds: u64,
+    },
+    /// It is unpacked.
+    PullComplete,
+}
+
+/// The fields of Docker's JSON message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// `id`.
+    pub id: Option<String>,
+    /// `status`.
+    pub status: String,
+    /// `progressDetail`: present (if only as `{}`) for layers.
+    pub detail: Option<Detail>,
+}
+
+/// The fields of `progressDetail`; zero and empty ones are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// `current`.
+    pub current: u64,
+    /// `total`.
+    pub total: u64,
+    /// `units`.
+    pub units: &'static str,
+    /// `hidecounts`.
+    pub hide_counts: bool,
+}
+
+impl Progress {
+    /// In Docker's words.
+    pub fn message(&self) -> Message {
+        match self {
+            Progress::PullingFrom { tag, repository } => {
+                Message { id: Some(tag.clone()), status: format!("Pulling from {repository}"), detail: None }
+            }
+            Progress::Layer { id, state } => Message {
+                id: Some(id.clone()),
+                status: state.status().to_owned(),
+                detail: Some(state.detail()),
+            },
+            Progress::Digest(digest) => {
+                Message { id: None, status: format!("Digest: {digest}"), detail: None }
+            }
+            Progress::Status(status) => {
+                Message { id: None, status: format!("Status: {status}"), detail: None }
+            }
+        }
+    }
+}
+
+impl LayerState {
+    /// Docker's text.
+    pub fn status(self) -> &'static str {
+        match self {
+            LayerState::PullingFsLayer => "Pulling fs layer",
+            LayerState::Downloading { .. } => "Downloading",
+            LayerState::DownloadComplete => "Download complete",
+            LayerState::AlreadyExists => "Already exists",
+            LayerState::Extracting { .. } => "Extracting",
+            LayerState::PullComplete => "Pull complete",
+        }
+    }
+
+    fn detail(self) -> Detail {
+        match self {
+            LayerState::PullingFsLayer => Detail::default(),
+            LayerState::Downloading { current, total } => Detail { current, total, ..Detail::default() },
+            LayerState::Extracting { seconds } => {
+                Detail { current: seconds, units: "s", ..Detail::default() }
+            }
+            LayerState::DownloadComplete | LayerState::AlreadyExists | LayerState::PullComplete => {
+                Detail { hide_counts: true, ..Detail::default() }
+            }
+        }
+    }
+}
