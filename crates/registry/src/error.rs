@@ -189,9 +189,8 @@ impl Error {
             | Error::Digest { .. }
             | Error::DiffId(_)
             | Error::Document(_) => Kind::Invalid,
-            Error::Extract { source, .. } | Error::Store(source) if source.is_invalid_input() => {
-                Kind::Invalid
-            }
+            Error::Extract { source, .. } if source.is_invalid_input() => Kind::Invalid,
+            Error::Store(e) if e.is_invalid_input() => Kind::Invalid,
             Error::Extract { .. } | Error::Store(_) | Error::Worker(_) | Error::Cancelled => Kind::Internal,
         }
     }

@@ -230,8 +230,11 @@ async fn layers(shared: &Arc<Shared>, image: &Image, tell: &mut (impl FnMut(Prog
 fn fail(shared: &Shared, failure: &mut Option<Error>, e: Error) {
     // What stops because something else failed says so; it never comes first, except from a reader
     // whose download is about to report.
-    let is_consequence =
-        |e: &Error| matches!(e, Error::Cancelled | Error::Extract { source: store::Error::Unfinished, .. });
+    let is_consequence = |e: &Error| match e {
+        Error::Cancelled => true,
+        Error::Extract { source, .. } => matches!(**source, store::Error::Unfinished),
+        _ => false,
+    };
     if e.is_disk_full() {
         shared.discard.store(true, Ordering::Relaxed);
     }

@@ -64,8 +64,10 @@ impl Unpack {
 fn explain(layer: &Descriptor, e: store::Error) -> Error {
     match e {
         store::Error::DiffIdMismatch { actual, .. } => Error::DiffId(actual),
-        source => {
-            Error::Extract { media_type: layer.media_type.clone(), digest: layer.digest.clone(), source }
-        }
+        e => Error::Extract {
+            media_type: layer.media_type.clone(),
+            digest: layer.digest.clone(),
+            source: Box::new(e),
+        },
     }
 }
