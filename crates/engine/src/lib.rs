@@ -31,6 +31,8 @@ pub use containers::{Container, EndpointState, ListFilter, State, Status};
 pub use error::{Error, Kind, Result};
 pub use paths::Paths;
 pub use reconcile::Reconciled;
+pub use state::time_text;
+pub use sys::clock::Time;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -73,7 +75,14 @@ impl Engine {
     /// Makes the folders of both roots; the databases are opened when first needed.
     pub fn open(options: Options) -> Result<Self> {
         let paths = Paths::create(&options.data_root, &options.run_root)?;
-        Ok(Self(Arc::new(Inner { options, paths, state: OnceLock::new(), store: OnceLock::new(), layout: OnceLock::new(), pending: tasks::Pending::default() })))
+        Ok(Self(Arc::new(Inner {
+            options,
+            paths,
+            state: OnceLock::new(),
+            store: OnceLock::new(),
+            layout: OnceLock::new(),
+            pending: tasks::Pending::default(),
+        })))
     }
 
     /// How this engine was set up.
@@ -99,7 +108,11 @@ impl Engine {
         if let Some(store) = self.0.store.get() {
             return Ok(store);
         }
-        let opened = store::Store::open(&self.0.options.data_root, self.state()?.durable().clone(), self.state()?.run()?.clone())?;
+        let opened = store::Store::open(
+            &self.0.options.data_root,
+            self.state()?.durable().clone(),
+            self.state()?.run()?.clone(),
+        )?;
         Ok(self.0.store.get_or_init(|| opened))
     }
 

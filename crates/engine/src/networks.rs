@@ -84,11 +84,17 @@ impl Engine {
         task.endpoint = Some(endpoint.clone());
         self.state()?.put_task(&record.id, task)?;
         let bound = bind(&network, record, address).map_err(|message| {
-            let context = format!("driver failed programming external connectivity on endpoint {} ({})", record.name, endpoint.endpoint_id);
+            let context = format!(
+                "driver failed programming external connectivity on endpoint {} ({})",
+                record.name, endpoint.endpoint_id
+            );
             Error::new(Kind::Internal, format!("{context}: {message}"))
         })?;
         let netns = netns.finish()?;
-        let made = network.attach(&netns, &EndpointConfig { address, mac, name: "eth0".to_string() })?;
+        let made = network.attach(
+            &netns,
+            &EndpointConfig { address, mac, name: "eth0".to_string(), publishes: !bound.is_empty() },
+        )?;
         endpoint.host_link = made.host_name;
         endpoint.ports = bound.iter().map(|b| published(&b.map)).collect();
         task.endpoint = Some(endpoint);
@@ -161,7 +167,8 @@ impl Engine {
         }
         let freed = i64::try_from(sys::clock::monotonic_ns()).unwrap_or(i64::MAX);
         self.state()?.run()?.write(|t| {
-            let sql = "UPDATE addresses SET container = NULL, freed = ?3 WHERE network = ?1 AND container = ?2";
+            let sql =
+                "UPDATE addresses SET container = NULL, freed = ?3 WHERE network = ?1 AND container = ?2";
             t.execute(sql, &[DEFAULT.into(), id.into(), freed.into()])?;
             Ok(())
         })
@@ -196,7 +203,8 @@ fn create_netns() -> Result<Netns> {
 fn bridge_subnet() -> Option<(String, String)> {
     let route = net::route::RouteSocket::open().ok()?;
     let link = route.link("tare0").ok()??;
-    let address = route.addresses().ok()?.into_iter().find(|a| a.index == link.index && a.address.is_ipv4())?;
+    let address =
+        route.addresses().ok()?.into_iter().find(|a| a.index == link.index && a.address.is_ipv4())?;
     let IpAddr::V4(own) = address.address else { return None };
     let mask = u32::MAX.checked_shl(32 - u32::from(address.prefix)).unwrap_or(0);
     let base = Ipv4Addr::from_bits(own.to_bits() & mask);
@@ -204,7 +212,11 @@ fn bridge_subnet() -> Option<(String, String)> {
 }
 
 /// Binds what is to be published; the error is Docker's text.
-fn bind(network: &Network, record: &Record, address: Ipv4Addr) -> std::result::Result<Vec<BoundPort>, String> {
+fn bind(
+    network: &Network,
+    record: &Record,
+    address: Ipv4Addr,
+) -> std::result::Result<Vec<BoundPort>, String> {
     let mut requests = Vec::new();
     for (port, bindings) in &record.host.port_bindings {
         let (number, protocol) = container_port(port)?;

@@ -110,7 +110,11 @@ impl Paths {
 
 fn make(path: &Path, mode: u32) -> Result<()> {
     let existed = path.is_dir();
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(io(format!("mkdir {}", path.display())))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(io(format!("mkdir {}", path.display())))?;
     if !existed {
         // The umask took bits from the mode; what a folder's owner chose later stays as it is.
         let permissions = std::fs::Permissions::from_mode(mode);

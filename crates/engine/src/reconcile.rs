@@ -90,13 +90,16 @@ impl Engine {
     fn remove_orphans(&self) -> Result<usize> {
         // Somebody who makes a container right now has a folder and no record yet.
         let Some(_alone) = self.paths().try_lock("creating")? else { return Ok(0) };
-        let known: std::collections::HashSet<String> = self.state()?.containers()?.into_iter().map(|r| r.id).collect();
+        let known: std::collections::HashSet<String> =
+            self.state()?.containers()?.into_iter().map(|r| r.id).collect();
         let mut removed = 0;
-        let folders = std::fs::read_dir(self.paths().containers()).map_err(crate::error::io("read containers/"))?;
+        let folders =
+            std::fs::read_dir(self.paths().containers()).map_err(crate::error::io("read containers/"))?;
         for folder in folders.flatten() {
             let id = folder.file_name().to_string_lossy().into_owned();
             if !known.contains(&id) {
-                std::fs::remove_dir_all(folder.path()).map_err(crate::error::io(format!("remove {}", folder.path().display())))?;
+                std::fs::remove_dir_all(folder.path())
+                    .map_err(crate::error::io(format!("remove {}", folder.path().display())))?;
                 removed += 1;
             }
         }
@@ -130,7 +133,9 @@ impl Engine {
         list.extend(network.table.then(|| "nftables table inet tare".to_string()));
         list.extend(network.bridges.iter().map(|b| format!("bridge {b}")));
         list.extend(network.foreign_rules.iter().map(|r| format!("rules in {r}")));
-        list.extend(network.forwarding_switched_off.then(|| "sysctl net.ipv4.ip_forward back to 0".to_string()));
+        list.extend(
+            network.forwarding_switched_off.then(|| "sysctl net.ipv4.ip_forward back to 0".to_string()),
+        );
         for cgroup in [crate::tasks::SHIM_CGROUP, self.options().cgroup_parent.as_str()] {
             if let Ok(group) = cgroup::Cgroup::open(self.cgroup_layout()?, std::path::Path::new(cgroup)) {
                 list.push(format!("cgroup {cgroup}, when empty"));
@@ -147,7 +152,10 @@ impl Engine {
             for root in [&self.paths().run, &self.paths().data] {
                 match std::fs::remove_dir_all(root) {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(crate::Error::new(Kind::Internal, format!("remove {}: {e}", root.display())));
+                        return Err(crate::Error::new(
+                            Kind::Internal,
+                            format!("remove {}: {e}", root.display()),
+                        ));
                     }
                     _ => {}
                 }

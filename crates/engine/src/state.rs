@@ -156,7 +156,8 @@ impl State {
     /// Keeps a new container; [`Kind::Conflict`] with Docker's text when the name is in use.
     pub(crate) fn insert(&self, record: &Record) -> Result<()> {
         let text = encode(record)?;
-        let values: [Value<'_>; 4] = [(&record.id).into(), (&record.name).into(), record.created_ns.into(), (&text).into()];
+        let values: [Value<'_>; 4] =
+            [(&record.id).into(), (&record.name).into(), record.created_ns.into(), (&text).into()];
         let insert = "INSERT INTO containers VALUES (?1, ?2, ?3, ?4)";
         let select = "SELECT id FROM containers WHERE name = ?1";
         let run = self.run()?;
@@ -164,7 +165,9 @@ impl State {
             run.write(|volatile| {
                 let name = [Value::from(&record.name)];
                 for transaction in [durable, volatile] {
-                    if let Some(id) = transaction.query_one(select, &name, |row| row.text(0).map_err(Error::from))? {
+                    if let Some(id) =
+                        transaction.query_one(select, &name, |row| row.text(0).map_err(Error::from))?
+                    {
                         return Err(name_in_use(&record.name, &id));
                     }
                 }
@@ -200,9 +203,12 @@ impl State {
     pub(crate) fn containers(&self) -> Result<Vec<Record>> {
         let mut all = Vec::new();
         for database in [self.durable(), self.run()?] {
-            all.extend(database.read(|t| t.query("SELECT record FROM containers", &[], |row| decode(&row.text(0)?)))?);
+            all.extend(
+                database
+                    .read(|t| t.query("SELECT record FROM containers", &[], |row| decode(&row.text(0)?)))?,
+            );
         }
-        all.sort_by(|a: &Record, b: &Record| b.created_ns.cmp(&a.created_ns));
+        all.sort_by_key(|record: &Record| std::cmp::Reverse(record.created_ns));
         Ok(all)
     }
 
@@ -213,7 +219,8 @@ impl State {
         let exact = "SELECT record FROM containers WHERE id = ?1 OR name = ?2";
         let mut by_prefix = Vec::new();
         for database in [self.durable(), self.run()?] {
-            let found = database.read(|t| t.query_one(exact, &[word.into(), name.into()], |row| decode(&row.text(0)?)))?;
+            let found = database
+                .read(|t| t.query_one(exact, &[word.into(), name.into()], |row| decode(&row.text(0)?)))?;
             if let Some(record) = found {
                 return Ok(record);
             }
@@ -221,7 +228,10 @@ impl State {
                 // Hexadecimal digits only, so that nothing in it is a wildcard.
                 let like = format!("{word}%");
                 let sql = "SELECT record FROM containers WHERE id LIKE ?1 LIMIT 2";
-                by_prefix.extend(database.read(|t| t.query(sql, &[(&like).into()], |row| decode::<Record>(&row.text(0)?)))?);
+                by_prefix.extend(
+                    database
+                        .read(|t| t.query(sql, &[(&like).into()], |row| decode::<Record>(&row.text(0)?)))?,
+                );
             }
         }
         match by_prefix.len() {
@@ -237,7 +247,9 @@ impl State {
     }
 
     pub(crate) fn tasks(&self) -> Result<Vec<(String, Task)>> {
-        self.run()?.read(|t| t.query("SELECT id, task FROM tasks", &[], |row| Ok((row.text(0)?, decode(&row.text(1)?)?))))
+        self.run()?.read(|t| {
+            t.query("SELECT id, task FROM tasks", &[], |row| Ok((row.text(0)?, decode(&row.text(1)?)?)))
+        })
     }
 
     pub(crate) fn put_task(&self, id: &str, task: &Task) -> Result<()> {

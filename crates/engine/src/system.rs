@@ -55,9 +55,11 @@ impl Engine {
             let line = release.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
             line.map(|v| v.trim_matches('"').to_string()).unwrap_or_default()
         };
-        let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|t| t.trim() == "1");
+        let forwarding =
+            std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|t| t.trim() == "1");
         let v2 = self.cgroup_layout()?.version() == cgroup::Version::V2;
-        let swap_limit = v2 || std::path::Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
+        let swap_limit =
+            v2 || std::path::Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
         let mut warnings = Vec::new();
         if !swap_limit {
             warnings.push("WARNING: No swap limit support".to_string());
@@ -91,7 +93,10 @@ pub(crate) fn host_name() -> String {
 /// The capabilities of this process's bounding set, by name.
 pub(crate) fn bounding_capabilities() -> Result<Vec<String>> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(io("read /proc/self/status"))?;
-    let mask = status.lines().find_map(|l| l.strip_prefix("CapBnd:")).and_then(|t| u64::from_str_radix(t.trim(), 16).ok());
+    let mask = status
+        .lines()
+        .find_map(|l| l.strip_prefix("CapBnd:"))
+        .and_then(|t| u64::from_str_radix(t.trim(), 16).ok());
     Ok(crate::spec::capability_names(mask.unwrap_or(0)))
 }
 
@@ -108,7 +113,8 @@ pub(crate) fn host_devices() -> Result<Vec<spec::Device>> {
             let name = entry.file_name();
             let kind = meta.file_type();
             if kind.is_dir() {
-                if !["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"].iter().any(|n| name == *n) {
+                if !["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"].iter().any(|n| name == *n)
+                {
                     folders.push(path);
                 }
             } else if (kind.is_char_device() || kind.is_block_device()) && name != "console" {

@@ -68,7 +68,8 @@ impl Mount {
     /// Makes the mount of a file system without attaching it anywhere: a root that nobody else sees.
     pub fn detach(&self) -> Result<OwnedFd> {
         let read_only = self.options.iter().any(|o| o == "ro");
-        let options: Vec<&str> = self.options.iter().map(String::as_str).filter(|o| *o != "ro" && *o != "rw").collect();
+        let options: Vec<&str> =
+            self.options.iter().map(String::as_str).filter(|o| *o != "ro" && *o != "rw").collect();
         match &self.source {
             Source::Name(name) => self.detached(name, &options, read_only),
             Source::Path(path) => self.detached(&path.to_string_lossy(), &options, read_only),

@@ -128,18 +128,23 @@ impl Socket {
         each: &mut impl FnMut(Message<'_>),
         refusal: &mut Option<Refusal>,
     ) -> Result<()> {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; RECEIVE_BUFFER];
-        }
+        self.buffer.clear();
+        self.buffer.reserve(RECEIVE_BUFFER);
         for _ in 0..MAX_READS {
+            self.buffer.clear();
+            // The spare capacity is not zeroed first: most answers touch one page of it.
             let (_, length) = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(&self.fd, &mut self.buffer[..], RecvFlags::TRUNC)
+                rustix::net::recv(
+                    &self.fd,
+                    rustix::buffer::spare_capacity(&mut self.buffer),
+                    RecvFlags::TRUNC,
+                )
             })
             .map_err(|e| Error::new("recv(netlink)", e))?;
             if length > self.buffer.len() {
                 return Err(Error::new("recv(netlink)", rustix::io::Errno::MSGSIZE));
             }
-            for message in Messages(&self.buffer[..length]) {
+            for message in Messages(&self.buffer) {
                 if message.sequence < first || message.sequence > last {
                     continue;
                 }
@@ -155,7 +160,10 @@ impl Socket {
                     }
                     MSG_DONE => {
                         // A dump that fails midway says so in its last message.
-                        let errno = message.payload.get(..4).map_or(0, |b| -i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+                        let errno = message
+                            .payload
+                            .get(..4)
+                            .map_or(0, |b| -i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
                         if errno > 0 {
                             *refusal = Some(Refusal { errno, sequence: message.sequence, text: None });
                             return Ok(());
@@ -173,8 +181,9 @@ impl Socket {
 
     /// Throws away what is left of the answers to a refused batch.
     fn drain(&mut self) {
+        let mut ignored = [0; HEADER_LEN];
         for _ in 0..MAX_READS {
-            if rustix::net::recv(&self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT).is_err() {
+            if rustix::net::recv(&self.fd, &mut ignored[..], RecvFlags::DONTWAIT).is_err() {
                 return;
             }
         }
@@ -231,7 +240,9 @@ fn parse_refusal(message: &Message<'_>) -> Option<Refusal> {
     if message.flags & NLM_F_ACK_TLVS != 0 {
         // The refused request follows, as a header only when the answer is capped.
         let echoed = match message.payload.get(4..8) {
-            Some(b) if message.flags & NLM_F_CAPPED == 0 => u32::from_ne_bytes([b[0], b[1], b[2], b[3]]) as usize,
+            Some(b) if message.flags & NLM_F_CAPPED == 0 => {
+                u32::from_ne_bytes([b[0], b[1], b[2], b[3]]) as usize
+            }
             _ => HEADER_LEN,
         };
         let mut rest = message.payload.get(4 + echoed.next_multiple_of(4)..).unwrap_or_default();

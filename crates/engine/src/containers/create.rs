@@ -42,7 +42,9 @@ impl Engine {
         check_host(&host)?;
         let image = self.resolve_image(&config.image)?;
         let mut config = merge(config, &image.config.config);
-        if config.entrypoint.as_ref().is_none_or(Vec::is_empty) && config.cmd.as_ref().is_none_or(Vec::is_empty) {
+        if config.entrypoint.as_ref().is_none_or(Vec::is_empty)
+            && config.cmd.as_ref().is_none_or(Vec::is_empty)
+        {
             return Err(Error::invalid("no command specified"));
         }
         let id = new_id()?;
@@ -109,7 +111,8 @@ impl Engine {
     /// Whom a container's process runs as, by the files of its own root. The layers are looked
     /// through from above; only when a link stands in the way is the root mounted (detached).
     pub(crate) fn resolve_user(&self, user: &str, mounts: &[sys::mount::Mount]) -> Result<ResolvedUser> {
-        let overlay = mounts.first().ok_or_else(|| Error::new(Kind::Internal, "the container has no root"))?;
+        let overlay =
+            mounts.first().ok_or_else(|| Error::new(Kind::Internal, "the container has no root"))?;
         match (layered_file(overlay, "etc/passwd")?, layered_file(overlay, "etc/group")?) {
             (Some(passwd), Some(group)) => users::resolve(user, &passwd, &group),
             _ => resolve_user_in(&Root::from_fd(detached_root(overlay)?), user),
@@ -122,7 +125,12 @@ pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
     let read = |path: &str| match root.open(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK, 0) {
         Ok(fd) => bounded(fd, path),
         // A root without these files is normal.
-        Err(e) if e.errno() == rustix::io::Errno::NOENT.raw_os_error() || e.errno() == rustix::io::Errno::NOTDIR.raw_os_error() => Ok(String::new()),
+        Err(e)
+            if e.errno() == rustix::io::Errno::NOENT.raw_os_error()
+                || e.errno() == rustix::io::Errno::NOTDIR.raw_os_error() =>
+        {
+            Ok(String::new())
+        }
         Err(e) => Err(e.into()),
     };
     users::resolve(user, &read("etc/passwd")?, &read("etc/group")?)
@@ -133,7 +141,8 @@ pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
 pub(crate) fn new_id() -> Result<String> {
     loop {
         let mut bytes = [0u8; 32];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(errno("getrandom()"))?;
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+            .map_err(errno("getrandom()"))?;
         let id: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         if id[..12].bytes().any(|b| !b.is_ascii_digit()) {
             return Ok(id);
@@ -163,13 +172,17 @@ pub(crate) fn prepare_bind(text: &str) -> Result<()> {
         return Ok(());
     }
     std::fs::create_dir_all(source).map_err(|e| {
-        Error::new(Kind::Internal, format!("error while creating mount source path '{source}': mkdir {source}: {e}"))
+        Error::new(
+            Kind::Internal,
+            format!("error while creating mount source path '{source}': mkdir {source}: {e}"),
+        )
     })
 }
 
 fn random() -> Result<u64> {
     let mut bytes = [0u8; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(errno("getrandom()"))?;
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(errno("getrandom()"))?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
@@ -178,7 +191,8 @@ fn check_host(host: &crate::HostConfig) -> Result<()> {
         spec::check_bind(bind)?;
     }
     for (list, option) in [(&host.cap_add, "cap-add"), (&host.cap_drop, "cap-drop")] {
-        spec::check_capabilities(list).map_err(|e| Error::invalid(format!("invalid --{option}: {}", e.message)))?;
+        spec::check_capabilities(list)
+            .map_err(|e| Error::invalid(format!("invalid --{option}: {}", e.message)))?;
     }
     if !matches!(host.log.driver.as_str(), "json-file" | "none" | "") {
         return Err(Error::unsupported(format!("the log driver {:?}", host.log.driver)));
@@ -254,7 +268,9 @@ fn merge(mut config: ContainerConfig, image: &oci::Config) -> ContainerConfig {
 /// `/.dockerenv`, by which programs tell that they are in a container.
 fn dockerenv(upper: &Path) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::open(upper.join(".dockerenv"), flags, Mode::from(0o755)).map(drop).map_err(errno("create /.dockerenv"))
+    rustix::fs::open(upper.join(".dockerenv"), flags, Mode::from(0o755))
+        .map(drop)
+        .map_err(errno("create /.dockerenv"))
 }
 
 /// A file of an overlay's topmost layer that has it. `None`: only a mount can tell (a link, or an
@@ -278,7 +294,12 @@ fn layered_file(overlay: &sys::mount::Mount, path: &str) -> Result<Option<String
 /// Whether a layer's `etc` says nothing about the layers below: it is absent, or a folder that is
 /// not opaque.
 fn plain_folder(layer: &rustix::fd::OwnedFd) -> Result<bool> {
-    match rustix::fs::openat(layer, "etc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+    match rustix::fs::openat(
+        layer,
+        "etc",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Ok(etc) => Ok(rustix::fs::fgetxattr(&etc, "trusted.overlay.opaque", &mut [0u8; 4][..]).is_err()),
         Err(rustix::io::Errno::NOENT) => Ok(true),
         Err(_) => Ok(false),
@@ -305,6 +326,9 @@ fn bounded(fd: rustix::fd::OwnedFd, path: &str) -> Result<String> {
         return Err(Error::invalid(format!("/{path} of the container is not a file")));
     }
     let mut content = Vec::new();
-    std::fs::File::from(fd).take(users::MAX_FILE_BYTES).read_to_end(&mut content).map_err(io(format!("read /{path}")))?;
+    std::fs::File::from(fd)
+        .take(users::MAX_FILE_BYTES)
+        .read_to_end(&mut content)
+        .map_err(io(format!("read /{path}")))?;
     Ok(String::from_utf8_lossy(&content).into_owned())
 }

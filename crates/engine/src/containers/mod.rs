@@ -156,8 +156,10 @@ impl Engine {
 
     fn passes(&self, c: &Container, filter: &ListFilter) -> Result<bool> {
         let running = c.state.status == Status::Running;
-        let everything = filter.all || filter.limit > 0 || !filter.status.is_empty() || !filter.exited.is_empty();
-        let any = |list: &[String], test: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|x| test(x));
+        let everything =
+            filter.all || filter.limit > 0 || !filter.status.is_empty() || !filter.exited.is_empty();
+        let any =
+            |list: &[String], test: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|x| test(x));
         let label = |text: &String| match text.split_once('=') {
             Some((key, value)) => c.config.labels.get(key).is_some_and(|v| v == value),
             None => c.config.labels.contains_key(text.as_str()),
@@ -217,7 +219,15 @@ impl Engine {
 
     fn state_of(&self, record: &Record, task: Option<&Task>) -> Result<State> {
         let LastRun { started_ns, finished_ns, exit_code, oom_killed, error } = record.last.clone();
-        let past = |status| State { status, pid: 0, started_ns, finished_ns, exit_code, oom_killed, error: error.clone() };
+        let past = |status| State {
+            status,
+            pid: 0,
+            started_ns,
+            finished_ns,
+            exit_code,
+            oom_killed,
+            error: error.clone(),
+        };
         let Some(task) = task else {
             // A start that failed leaves an error and Docker's status "created".
             return Ok(past(if finished_ns == 0 { Status::Created } else { Status::Exited }));

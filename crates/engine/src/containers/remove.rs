@@ -50,7 +50,9 @@ impl Engine {
         self.state()?.delete(record)?;
         self.store()?.snapshots().remove(&record.id)?;
         match std::fs::remove_dir_all(self.paths().container(&record.id)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io("remove the container's folder")(e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io("remove the container's folder")(e));
+            }
             _ => {}
         }
         self.paths().remove_lock(&record.id);

@@ -15,7 +15,9 @@ pub const NAME: &str = "hello";
 impl Engine {
     /// Whether a name means the built-in image.
     pub fn is_hello(&self, name: &Reference) -> bool {
-        name.familiar_name() == NAME && name.digest().is_none() && name.tag().is_none_or(|t| t == oci::DEFAULT_TAG)
+        name.familiar_name() == NAME
+            && name.digest().is_none()
+            && name.tag().is_none_or(|t| t == oci::DEFAULT_TAG)
     }
 
     /// Makes the built-in image; returns its id.
@@ -42,7 +44,10 @@ impl Engine {
         // What Docker mounts over must exist, or be made at each start.
         layer.directory("etc", 0o755).map_err(super::store_error)?;
         let tar = layer.finish().map_err(super::store_error)?;
-        let target = self.store()?.install_image(name, config, [Cursor::new(tar)], &Labels::new()).map_err(super::store_error)?;
+        let target = self
+            .store()?
+            .install_image(name, config, [Cursor::new(tar)], &Labels::new())
+            .map_err(super::store_error)?;
         Ok(target.digest.to_string())
     }
 }

@@ -86,8 +86,15 @@ impl Engine {
     }
 
     /// Makes an image of one tar; returns its id.
-    pub fn import_image(&self, tar: impl Read, name: Option<&str>, message: &str, changes: &[String]) -> Result<String> {
-        let name = name.filter(|n| !n.is_empty()).map(Reference::parse).transpose()?.map(Reference::or_latest);
+    pub fn import_image(
+        &self,
+        tar: impl Read,
+        name: Option<&str>,
+        message: &str,
+        changes: &[String],
+    ) -> Result<String> {
+        let name =
+            name.filter(|n| !n.is_empty()).map(Reference::parse).transpose()?.map(Reference::or_latest);
         let id = self.store()?.import(tar, name.as_ref(), message, changes).map_err(store_error)?;
         Ok(id.to_string())
     }
@@ -104,7 +111,9 @@ impl Engine {
             return first(images.by_digest(&digest)?).ok_or_else(missing);
         }
         let prefix = word.strip_prefix("sha256:").unwrap_or(word);
-        let hex = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let hex = !prefix.is_empty()
+            && prefix.len() <= 64
+            && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         // A name goes before a prefix of an id, except for a whole id.
         if prefix.len() < 64
             && let Ok(AnyReference::Named(name)) = AnyReference::parse(word)
@@ -185,7 +194,9 @@ pub(crate) fn store_error(error: store::Error) -> Error {
     use store::Error as E;
     let kind = match &error {
         E::ContentNotFound(_) | E::SnapshotNotFound(_) | E::NoPlatform { .. } => Kind::NotFound,
-        E::Io { .. } | E::Sys(_) | E::Database(_) | E::DataRoot { .. } | E::SnapshotExists(_) => Kind::Internal,
+        E::Io { .. } | E::Sys(_) | E::Database(_) | E::DataRoot { .. } | E::SnapshotExists(_) => {
+            Kind::Internal
+        }
         _ => Kind::InvalidParameter,
     };
     Error::new(kind, chain(&error))

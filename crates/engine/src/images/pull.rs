@@ -17,7 +17,12 @@ pub enum PullEvent {
 
 impl Engine {
     /// Pulls an image; what happens is told to `tell` as it happens.
-    pub async fn pull_image(&self, name: &str, platform: Option<&str>, mut tell: impl FnMut(PullEvent) + Send) -> Result<()> {
+    pub async fn pull_image(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+        mut tell: impl FnMut(PullEvent) + Send,
+    ) -> Result<()> {
         let reference = Reference::parse(name)?;
         let reference = if reference.digest().is_none() { reference.or_latest() } else { reference };
         if self.is_hello(&reference) {
@@ -32,7 +37,10 @@ impl Engine {
         };
         let store = self.store()?.clone();
         let client = registry::Client::new();
-        client.pull(&reference, &platform, &store, |p| tell(PullEvent::Progress(p))).await.map_err(registry_error)?;
+        client
+            .pull(&reference, &platform, &store, |p| tell(PullEvent::Progress(p)))
+            .await
+            .map_err(registry_error)?;
         Ok(())
     }
 }

@@ -19,7 +19,9 @@ impl Engine {
         let image = self.find_image(word)?;
         let store = self.store()?;
         let rows = store.images().by_digest(&image.target.digest)?;
-        let by_name = matches!(AnyReference::parse(word), Ok(AnyReference::Named(_))) && image.name.is_some() && !is_id_of(word, &image.target.digest);
+        let by_name = matches!(AnyReference::parse(word), Ok(AnyReference::Named(_)))
+            && image.name.is_some()
+            && !is_id_of(word, &image.target.digest);
         let names: Vec<_> = rows.iter().filter_map(|r| r.name.clone()).collect();
         let last = !by_name || names.len() <= 1;
         if !by_name && names.len() > 1 && !force {
@@ -29,7 +31,8 @@ impl Engine {
             )));
         }
         if last {
-            self.refuse_used(&image.target.digest, force)?;
+            let shown = if by_name { word.to_string() } else { short(&image.target.digest).to_string() };
+            self.refuse_used(&image.target.digest, &shown, force)?;
         }
         let mut removed = Vec::new();
         if let (true, Some(name)) = (by_name, &image.name) {
@@ -47,17 +50,15 @@ impl Engine {
         Ok(removed)
     }
 
-    fn refuse_used(&self, digest: &Digest, force: bool) -> Result<()> {
+    fn refuse_used(&self, digest: &Digest, shown: &str, force: bool) -> Result<()> {
         for container in self.containers_of_image(digest.as_str())? {
-            let (id, by) = (short(digest), &container.id[..12]);
-            if container.is_running() {
+            let running = container.is_running();
+            if running || !force {
+                let how = if running { "cannot be forced" } else { "must be forced" };
                 return Err(Error::conflict(format!(
-                    "conflict: unable to delete {id} (cannot be forced) - image is being used by running container {by}"
-                )));
-            }
-            if !force {
-                return Err(Error::conflict(format!(
-                    "conflict: unable to delete {id} (must be forced) - image is being used by stopped container {by}"
+                    "conflict: unable to delete {shown} ({how}) - container {} is using its referenced image {}",
+                    &container.id[..12],
+                    short(digest)
                 )));
             }
         }
@@ -66,7 +67,8 @@ impl Engine {
 }
 
 fn is_id_of(word: &str, digest: &Digest) -> bool {
-    digest.as_str() == word || (word.len() >= 4 && digest.hex().starts_with(word.strip_prefix("sha256:").unwrap_or(word)))
+    digest.as_str() == word
+        || (word.len() >= 4 && digest.hex().starts_with(word.strip_prefix("sha256:").unwrap_or(word)))
 }
 
 fn short(digest: &Digest) -> &str {

@@ -23,18 +23,56 @@ const CAPABILITIES: [&str; 14] = [
 
 /// All that Linux has (capability.h), in the order of their numbers.
 const ALL: [&str; 41] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
-    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
 ];
 
 /// The names of the capabilities in a bit mask such as /proc/self/status has.
 pub(crate) fn names(mask: u64) -> Vec<String> {
-    ALL.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| (*name).to_string()).collect()
+    ALL.iter()
+        .enumerate()
+        .filter(|(bit, _)| mask & (1 << bit) != 0)
+        .map(|(_, name)| (*name).to_string())
+        .collect()
 }
 
 /// Docker's names are case-insensitive and may lack `CAP_`. Text as the daemon's.
@@ -45,7 +83,11 @@ pub(crate) fn normalise(names: &[String]) -> Result<Vec<String>> {
             return Ok(upper);
         }
         let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-        if ALL.contains(&full.as_str()) { Ok(full) } else { Err(Error::invalid(format!("unknown capability: \"{full}\""))) }
+        if ALL.contains(&full.as_str()) {
+            Ok(full)
+        } else {
+            Err(Error::invalid(format!("unknown capability: \"{full}\"")))
+        }
     };
     names.iter().map(one).collect()
 }
@@ -56,7 +98,9 @@ pub(super) fn capabilities(add: &[String], drop: &[String], bounding: &[String])
     let (add, drop) = (normalise(add)?, normalise(drop)?);
     let has = |name: &str| bounding.iter().any(|b| b == name);
     if let Some(missing) = add.iter().find(|name| *name != "ALL" && !has(name)) {
-        return Err(Error::invalid(format!("capability {missing} cannot be added: this host's engine does not have it")));
+        return Err(Error::invalid(format!(
+            "capability {missing} cannot be added: this host's engine does not have it"
+        )));
     }
     let all = |list: &[String]| list.iter().any(|name| name == "ALL");
     let base: Vec<&str> = match (all(&add), all(&drop)) {
@@ -65,7 +109,8 @@ pub(super) fn capabilities(add: &[String], drop: &[String], bounding: &[String])
         (false, false) => CAPABILITIES.to_vec(),
     };
     let dropped = |name: &str| drop.iter().any(|d| d == name);
-    let mut list: Vec<String> = base.into_iter().filter(|c| has(c) && !dropped(c)).map(str::to_string).collect();
+    let mut list: Vec<String> =
+        base.into_iter().filter(|c| has(c) && !dropped(c)).map(str::to_string).collect();
     for name in add {
         if name != "ALL" && !list.contains(&name) {
             list.push(name);

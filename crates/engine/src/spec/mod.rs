@@ -122,7 +122,11 @@ fn process(inputs: &Inputs<'_>) -> Result<spec::Process> {
         user: inputs.user.to_spec(),
         env: environment(record, &hostname(record, inputs.host_name), inputs.user),
         args,
-        cwd: PathBuf::from(if record.config.working_dir.is_empty() { "/" } else { &record.config.working_dir }),
+        cwd: PathBuf::from(if record.config.working_dir.is_empty() {
+            "/"
+        } else {
+            &record.config.working_dir
+        }),
         capabilities: Some(capabilities(record, inputs.user.uid, inputs.bounding)?),
         oom_score_adj: Some(0),
         ..spec::Process::default()
@@ -148,17 +152,24 @@ fn environment(record: &Record, hostname: &str, user: &ResolvedUser) -> Vec<Stri
 pub fn merge_env(env: &mut Vec<String>, overrides: &[String]) {
     for entry in overrides {
         match entry.split_once('=') {
-            Some((name, _)) => match env.iter_mut().find(|e| e.split_once('=').is_some_and(|(n, _)| n == name)) {
-                Some(existing) => existing.clone_from(entry),
-                None => env.push(entry.clone()),
-            },
+            Some((name, _)) => {
+                match env.iter_mut().find(|e| e.split_once('=').is_some_and(|(n, _)| n == name)) {
+                    Some(existing) => existing.clone_from(entry),
+                    None => env.push(entry.clone()),
+                }
+            }
             None => env.retain(|e| e.split_once('=').is_none_or(|(n, _)| n != entry)),
         }
     }
 }
 
 /// The process of `exec`: the container's own, with what the request changes.
-pub fn exec_process(base: &spec::Process, user: Option<&ResolvedUser>, request: &crate::tasks::ExecConfig, privileged: &[String]) -> spec::Process {
+pub fn exec_process(
+    base: &spec::Process,
+    user: Option<&ResolvedUser>,
+    request: &crate::tasks::ExecConfig,
+    privileged: &[String],
+) -> spec::Process {
     let mut process = base.clone();
     process.args.clone_from(&request.cmd);
     process.terminal = request.tty;

@@ -12,7 +12,12 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let host = &inputs.record.host;
     let mut mounts = system(host.privileged);
     let shm = if host.shm_size > 0 { host.shm_size } else { SHM_BYTES };
-    mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")]));
+    mounts.push(mount(
+        "/dev/shm",
+        "tmpfs",
+        "shm",
+        &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")],
+    ));
     for file in ["resolv.conf", "hostname", "hosts"] {
         mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), false));
     }
@@ -79,13 +84,20 @@ fn tmpfs(target: &str, options: &str) -> Result<Mount> {
         list.retain(|o| o != opposite && o != option);
         list.push(option.to_string());
     }
-    Ok(Mount { destination: path, kind: "tmpfs".to_string(), source: PathBuf::from("tmpfs"), options: list, ..Mount::default() })
+    Ok(Mount {
+        destination: path,
+        kind: "tmpfs".to_string(),
+        source: PathBuf::from("tmpfs"),
+        options: list,
+        ..Mount::default()
+    })
 }
 
 /// A later mount on the same place wins.
 fn dedup(mounts: &mut Vec<Mount>) {
     let mut seen = std::collections::HashSet::new();
-    let mut kept: Vec<Mount> = mounts.drain(..).rev().filter(|m| seen.insert(m.destination.clone())).collect();
+    let mut kept: Vec<Mount> =
+        mounts.drain(..).rev().filter(|m| seen.insert(m.destination.clone())).collect();
     kept.reverse();
     *mounts = kept;
 }
@@ -119,14 +131,23 @@ impl Bind {
             Error::invalid(format!("invalid volume specification: '{text}': invalid mount path: '{target}' mount path must be absolute"))
         })?;
         if target == Path::new("/") {
-            return Err(Error::invalid(format!("invalid volume specification: '{text}': invalid specification: destination can't be '/'")));
+            return Err(Error::invalid(format!(
+                "invalid volume specification: '{text}': invalid specification: destination can't be '/'"
+            )));
         }
-        let mut bind = Self { source: PathBuf::from(source), target, read_only: false, propagation: "rprivate".to_string() };
+        let mut bind = Self {
+            source: PathBuf::from(source),
+            target,
+            read_only: false,
+            propagation: "rprivate".to_string(),
+        };
         for option in options.split(',').filter(|o| !o.is_empty()) {
             match option {
                 "ro" => bind.read_only = true,
                 "rw" => bind.read_only = false,
-                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => bind.propagation = option.to_string(),
+                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
+                    bind.propagation = option.to_string()
+                }
                 "z" | "Z" | "nocopy" | "cached" | "consistent" | "delegated" | "idmap" => {
                     return Err(Error::unsupported(format!("the bind option {option:?}")));
                 }

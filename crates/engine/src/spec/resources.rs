@@ -19,7 +19,9 @@ pub fn validate(host: &mut HostConfig, cpus: usize) -> Result<()> {
         return Err(Error::invalid("Minimum memoryswap limit should be larger than memory limit, see usage"));
     }
     if host.memory == 0 && host.memory_swap > 0 {
-        return Err(Error::invalid("You should always set the Memory limit when using Memoryswap limit, see usage"));
+        return Err(Error::invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        ));
     }
     if host.memory > 0 && host.memory_swap == 0 {
         host.memory_swap = host.memory.saturating_mul(2);
@@ -48,7 +50,7 @@ pub(super) fn resources(record: &Record) -> spec::Resources {
             quota: Some(host.nano_cpus / (1_000_000_000 / CPU_PERIOD_US as i64)),
             ..spec::Cpu::default()
         }),
-        pids: host.pids_limit.filter(|n| *n > 0).map(|limit| spec::Pids { limit, ..spec::Pids::default() }),
+        pids: host.pids_limit.filter(|n| *n > 0).map(|limit| spec::Pids { limit: Some(limit) }),
         ..spec::Resources::default()
     }
 }
@@ -56,10 +58,21 @@ pub(super) fn resources(record: &Record) -> spec::Resources {
 /// Docker's and runc's together: making any node is allowed, using only these.
 fn device_rules() -> Vec<spec::DeviceRule> {
     let char_devices = [
-        (1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)), (5, Some(0)), (5, Some(1)), (5, Some(2)),
+        (1, Some(3)),
+        (1, Some(5)),
+        (1, Some(7)),
+        (1, Some(8)),
+        (1, Some(9)),
+        (5, Some(0)),
+        (5, Some(1)),
+        (5, Some(2)),
         (136, None),
     ];
-    let mut rules = vec![rule(false, "a", None, None, "rwm"), rule(true, "c", None, None, "m"), rule(true, "b", None, None, "m")];
+    let mut rules = vec![
+        rule(false, "a", None, None, "rwm"),
+        rule(true, "c", None, None, "m"),
+        rule(true, "b", None, None, "m"),
+    ];
     rules.extend(char_devices.map(|(major, minor)| rule(true, "c", Some(major), minor, "rwm")));
     rules
 }

@@ -4,7 +4,8 @@ use crate::config::HostConfig;
 
 #[test]
 fn users_as_docker_resolves_them() {
-    let passwd = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/false\nbroken\nnohome:x:7:8:::\n";
+    let passwd =
+        "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/false\nbroken\nnohome:x:7:8:::\n";
     let group = "root:x:0:\nwww:x:33:\naudio:x:29:www,root\nvideo:x:44:other,www\n";
     for (text, expected) in [
         ("", Ok((0, 0, vec![0, 29], "/root"))),
@@ -41,15 +42,24 @@ fn binds() {
         ("/a:/b", Ok(("/a", "/b", false, "rprivate"))),
         ("/a:/b/../c/:ro", Ok(("/a", "/c", true, "rprivate"))),
         ("/a:/b:ro,rslave", Ok(("/a", "/b", true, "rslave"))),
-        ("/a:b", Err("invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute")),
-        ("/a:/", Err("invalid volume specification: '/a:/': invalid specification: destination can't be '/'")),
+        (
+            "/a:b",
+            Err("invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute"),
+        ),
+        (
+            "/a:/",
+            Err("invalid volume specification: '/a:/': invalid specification: destination can't be '/'"),
+        ),
         ("/a:/b:nope", Err("invalid mode: nope")),
         ("/a:/b:ro:x", Err("invalid volume specification: '/a:/b:ro:x'")),
         ("data:/b", Err("the named volume \"data\" (-v NAME:PATH) is not supported yet")),
     ] {
         match (Bind::parse(text), expected) {
             (Ok(b), Ok((source, target, ro, propagation))) => {
-                assert_eq!((b.source.to_str(), b.target.to_str(), b.read_only, b.propagation.as_str()), (Some(source), Some(target), ro, propagation));
+                assert_eq!(
+                    (b.source.to_str(), b.target.to_str(), b.read_only, b.propagation.as_str()),
+                    (Some(source), Some(target), ro, propagation)
+                );
             }
             (Err(e), Err(message)) => assert_eq!(e.message, message),
             (got, _) => panic!("{text}: {got:?}"),
@@ -61,7 +71,9 @@ fn binds() {
 fn capabilities_are_clamped() {
     let every = defaults::names(u64::MAX);
     let words = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect::<Vec<_>>();
-    let got = |add: &[&str], drop: &[&str], bounding: &[String]| defaults::capabilities(&words(add), &words(drop), bounding);
+    let got = |add: &[&str], drop: &[&str], bounding: &[String]| {
+        defaults::capabilities(&words(add), &words(drop), bounding)
+    };
     assert_eq!(got(&[], &[], &every).unwrap().len(), 14);
     assert_eq!(got(&["all"], &[], &every).unwrap().len(), 41);
     assert_eq!(got(&[], &["ALL"], &every).unwrap().len(), 0);
@@ -73,16 +85,30 @@ fn capabilities_are_clamped() {
 
 #[test]
 fn limits() {
-    let with = |memory, memory_swap, nano_cpus| HostConfig { memory, memory_swap, nano_cpus, ..HostConfig::default() };
+    let with = |memory, memory_swap, nano_cpus| HostConfig {
+        memory,
+        memory_swap,
+        nano_cpus,
+        ..HostConfig::default()
+    };
     for (mut host, expected) in [
         (with(0, 0, 0), Ok(0)),
         (with(256 << 20, 0, 0), Ok(512 << 20)),
         (with(256 << 20, -1, 0), Ok(-1)),
         (with(256 << 20, 256 << 20, 0), Ok(256 << 20)),
         (with(4 << 20, 0, 0), Err("Minimum memory limit allowed is 6MB")),
-        (with(256 << 20, 1 << 20, 0), Err("Minimum memoryswap limit should be larger than memory limit, see usage")),
-        (with(0, 1 << 30, 0), Err("You should always set the Memory limit when using Memoryswap limit, see usage")),
-        (with(0, 0, 9_000_000_000), Err("range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available")),
+        (
+            with(256 << 20, 1 << 20, 0),
+            Err("Minimum memoryswap limit should be larger than memory limit, see usage"),
+        ),
+        (
+            with(0, 1 << 30, 0),
+            Err("You should always set the Memory limit when using Memoryswap limit, see usage"),
+        ),
+        (
+            with(0, 0, 9_000_000_000),
+            Err("range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"),
+        ),
     ] {
         match validate(&mut host, 2) {
             Ok(()) => assert_eq!(Ok(host.memory_swap), expected),

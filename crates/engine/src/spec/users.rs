@@ -22,7 +22,12 @@ pub struct ResolvedUser {
 impl ResolvedUser {
     /// As the runtime spec has it.
     pub fn to_spec(&self) -> oci::runtime::User {
-        oci::runtime::User { uid: self.uid, gid: self.gid, additional_gids: self.groups.clone(), ..Default::default() }
+        oci::runtime::User {
+            uid: self.uid,
+            gid: self.gid,
+            additional_gids: self.groups.clone(),
+            ..Default::default()
+        }
     }
 }
 
@@ -47,14 +52,17 @@ pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<ResolvedUser> {
     };
     let user = if user.is_empty() { "0" } else { user };
     let number = user.parse::<u32>().ok();
-    let entry = passwd
-        .lines()
-        .filter_map(passwd_entry)
-        .find(|e| e.name == user || (number == Some(e.uid)));
+    let entry = passwd.lines().filter_map(passwd_entry).find(|e| e.name == user || (number == Some(e.uid)));
     let mut resolved = match (&entry, number) {
         (Some(e), _) => ResolvedUser { uid: e.uid, gid: e.gid, groups: Vec::new(), home: e.home.to_string() },
-        (None, Some(uid)) => ResolvedUser { uid: in_range(uid, user)?, gid: 0, groups: Vec::new(), home: "/".to_string() },
-        (None, None) => return Err(Error::invalid(format!("unable to find user {user}: no matching entries in passwd file"))),
+        (None, Some(uid)) => {
+            ResolvedUser { uid: in_range(uid, user)?, gid: 0, groups: Vec::new(), home: "/".to_string() }
+        }
+        (None, None) => {
+            return Err(Error::invalid(format!(
+                "unable to find user {user}: no matching entries in passwd file"
+            )));
+        }
     };
     if resolved.home.is_empty() {
         resolved.home = "/".to_string();
@@ -70,7 +78,11 @@ pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<ResolvedUser> {
 }
 
 fn in_range(id: u32, text: &str) -> Result<u32> {
-    if id > i32::MAX as u32 { Err(Error::invalid(format!("uids and gids must be in range 0-2147483647: {text}"))) } else { Ok(id) }
+    if id > i32::MAX as u32 {
+        Err(Error::invalid(format!("uids and gids must be in range 0-2147483647: {text}")))
+    } else {
+        Ok(id)
+    }
 }
 
 fn group_id(name: &str, file: &str) -> Result<u32> {
@@ -79,7 +91,9 @@ fn group_id(name: &str, file: &str) -> Result<u32> {
         Some(found) => Ok(found.gid),
         None => match number {
             Some(gid) => in_range(gid, name),
-            None => Err(Error::invalid(format!("unable to find group {name}: no matching entries in group file"))),
+            None => {
+                Err(Error::invalid(format!("unable to find group {name}: no matching entries in group file")))
+            }
         },
     }
 }

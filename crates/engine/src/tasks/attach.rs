@@ -46,9 +46,9 @@ impl Engine {
         }
         let (reply, stream) = oneshot::channel();
         let pending = PendingAttach { stdin, stdout: what.stdout, stderr: what.stderr, reply };
-        self.pending()
-            .attach(&container.id, pending)
-            .ok_or_else(|| Error::new(Kind::Unavailable, "too many clients wait for this container's start"))?;
+        self.pending().attach(&container.id, pending).ok_or_else(|| {
+            Error::new(Kind::Unavailable, "too many clients wait for this container's start")
+        })?;
         Ok((Attached::AtStart(stream), tty))
     }
 

@@ -96,7 +96,8 @@ impl Engine {
             return Err(Error::conflict(format!("container {} is not running", container.id)));
         }
         let id = crate::containers::new_id()?;
-        let record = ExecRecord { container: container.id.clone(), config, started: false, pid: 0, exit_code: None };
+        let record =
+            ExecRecord { container: container.id.clone(), config, started: false, pid: 0, exit_code: None };
         self.state()?.put_exec(&id, &container.id, &crate::state::encode(&record)?)?;
         Ok(id)
     }
@@ -113,7 +114,8 @@ impl Engine {
         }
         let mut process = self.exec_process(&container, &record.config)?;
         if let Some((columns, rows)) = size.filter(|(c, r)| *c > 0 && *r > 0 && record.config.tty) {
-            process.console_size = Some(oci::runtime::ConsoleSize { width: columns.into(), height: rows.into() });
+            process.console_size =
+                Some(oci::runtime::ConsoleSize { width: columns.into(), height: rows.into() });
         }
         let config = &record.config;
         let stdio = ExecStdio {
@@ -134,8 +136,13 @@ impl Engine {
         if record.config.tty {
             return Ok(ExecStreams::Terminal(fds.next().ok_or_else(missing)?));
         }
-        let mut take = |wanted: bool| if wanted { fds.next().ok_or_else(missing).map(Some) } else { Ok(None) };
-        Ok(ExecStreams::Pipes { stdin: take(stdio.stdin)?, stdout: take(stdio.stdout)?, stderr: take(stdio.stderr)? })
+        let mut take =
+            |wanted: bool| if wanted { fds.next().ok_or_else(missing).map(Some) } else { Ok(None) };
+        Ok(ExecStreams::Pipes {
+            stdin: take(stdio.stdin)?,
+            stdout: take(stdio.stdout)?,
+            stderr: take(stdio.stderr)?,
+        })
     }
 
     /// Waits for its exit code.
@@ -185,14 +192,17 @@ impl Engine {
     /// Changes the size of its terminal.
     pub fn exec_resize(&self, id: &str, columns: u16, rows: u16) -> Result<()> {
         let record = self.exec_record(id)?;
-        let mut connection = Connection::connect(&self.paths().task(&record.container)).map_err(shim_error)?;
+        let mut connection =
+            Connection::connect(&self.paths().task(&record.container)).map_err(shim_error)?;
         let request = Request::Resize { exec_id: Some(id.to_string()), width: columns, height: rows };
         connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)
     }
 
     /// (it runs, its exit code), from the shim; an exec whose shim is gone has been killed with it.
     fn ask_exec(&self, id: &str, container: &str) -> (bool, Option<i32>) {
-        let Ok(mut connection) = Connection::connect(&self.paths().task(container)) else { return (false, Some(137)) };
+        let Ok(mut connection) = Connection::connect(&self.paths().task(container)) else {
+            return (false, Some(137));
+        };
         let running = match connection.call(&Request::State, &[], Some(SHIM_PATIENCE)) {
             Ok((Response::State { execs, .. }, _)) => execs.iter().any(|e| e == id),
             _ => false,
@@ -210,12 +220,19 @@ impl Engine {
         self.state()?.exec(id)?.ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
     }
 
-    fn exec_process(&self, container: &crate::Container, config: &ExecConfig) -> Result<oci::runtime::Process> {
+    fn exec_process(
+        &self,
+        container: &crate::Container,
+        config: &ExecConfig,
+    ) -> Result<oci::runtime::Process> {
         let path = self.paths().task(&container.id).join(shim::config::FILE);
         let bytes = std::fs::read(&path).map_err(crate::error::io(format!("read {}", path.display())))?;
-        let shim_config: Config =
-            serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Internal, format!("decode {}: {e}", path.display())))?;
-        let base = shim_config.spec.process.ok_or_else(|| Error::new(Kind::Internal, "the container has no process"))?;
+        let shim_config: Config = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::new(Kind::Internal, format!("decode {}: {e}", path.display())))?;
+        let base = shim_config
+            .spec
+            .process
+            .ok_or_else(|| Error::new(Kind::Internal, "the container has no process"))?;
         let user = if config.user.is_empty() {
             None
         } else {

@@ -73,7 +73,8 @@ impl Engine {
         // The shim was lost, or the process that was starting the task: end what is left of it.
         self.kill_cgroup(&task.cgroup)?;
         if let Some(dir) = open_dir(&self.paths().container(&record.id))?
-            && let Some(exit) = ExitRecord::read(dir.as_fd()).map_err(|e| Error::internal("exit record", &e))?
+            && let Some(exit) =
+                ExitRecord::read(dir.as_fd()).map_err(|e| Error::internal("exit record", &e))?
             && exit.pid == task.pid
         {
             return Ok(Some(exit));
@@ -102,7 +103,9 @@ impl Engine {
     pub(crate) fn forget_task(&self, id: &str, task: &Task) -> Result<()> {
         self.disconnect(id, task)?;
         match std::fs::remove_dir_all(self.paths().task(id)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(crate::error::io("remove the run folder")(e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(crate::error::io("remove the run folder")(e));
+            }
             _ => {}
         }
         self.state()?.delete_execs(id)?;

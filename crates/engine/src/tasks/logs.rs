@@ -7,7 +7,6 @@
 use super::wait::Condition;
 use crate::Engine;
 use crate::error::{Error, Result, errno, io};
-use rustix::fd::OwnedFd;
 use rustix::fs::inotify;
 use serde::Deserialize;
 use std::collections::VecDeque;
@@ -16,8 +15,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use sys::clock::Time;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
@@ -71,7 +69,7 @@ pub struct LogReader {
     file: Option<File>,
     buffer: Vec<u8>,
     start: usize,
-    watch: Option<AsyncFd<OwnedFd>>,
+    watch: Option<pipe::Receiver>,
     ended: Option<tokio::sync::oneshot::Receiver<()>>,
     last_look: bool,
 }
@@ -89,7 +87,8 @@ impl Engine {
         let path = PathBuf::from(&container.log_path);
         let follow = options.follow && container.is_running();
         // Watched before the first read, so that nothing falls in between.
-        let (watch, ended) = if follow { (Some(watch(&path)?), Some(self.end_signal(&container.id)?)) } else { (None, None) };
+        let (watch, ended) =
+            if follow { (Some(watch(&path)?), Some(self.end_signal(&container.id)?)) } else { (None, None) };
         let mut reader = LogReader {
             options,
             path,
@@ -217,7 +216,10 @@ impl LogReader {
             }
             carried = chunk[..end].to_vec();
             if carried.len() > MAX_LINE {
-                return Err(Error::new(crate::Kind::Internal, format!("{} holds a line of more than {MAX_LINE} bytes", self.path.display())));
+                return Err(Error::new(
+                    crate::Kind::Internal,
+                    format!("{} holds a line of more than {MAX_LINE} bytes", self.path.display()),
+                ));
             }
         }
         if parse(&carried).is_some_and(|line| self.wanted(&line)) {
@@ -278,10 +280,10 @@ impl LogReader {
                 Ok(())
             }
             ready = watch.readable() => {
-                let mut guard = ready.map_err(io("epoll_wait(inotify)"))?;
+                ready.map_err(io("epoll_wait(inotify)"))?;
+                // What happened does not matter, only that something did.
                 let mut events = [0u8; 4096];
-                while rustix::io::read(guard.get_inner(), &mut events).is_ok_and(|n| n > 0) {}
-                guard.clear_ready();
+                while watch.try_read(&mut events).is_ok_and(|n| n > 0) {}
                 Ok(())
             }
         }
@@ -290,7 +292,11 @@ impl LogReader {
 
 fn parse(line: &[u8]) -> Option<LogLine> {
     let entry: Entry<'_> = serde_json::from_slice(line).ok()?;
-    Some(LogLine { stderr: entry.stream == "stderr", time: Time::parse(entry.time)?, line: entry.log.as_bytes().to_vec() })
+    Some(LogLine {
+        stderr: entry.stream == "stderr",
+        time: Time::parse(entry.time)?,
+        line: entry.log.as_bytes().to_vec(),
+    })
 }
 
 fn open(path: &Path) -> Result<Option<File>> {
@@ -301,10 +307,13 @@ fn open(path: &Path) -> Result<Option<File>> {
     }
 }
 
-fn watch(path: &Path) -> Result<AsyncFd<OwnedFd>> {
-    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(errno("inotify_init1()"))?;
+/// An inotify descriptor reads like a pipe, which is the form that tokio takes a plain descriptor in.
+fn watch(path: &Path) -> Result<pipe::Receiver> {
+    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+        .map_err(errno("inotify_init1()"))?;
     let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    inotify::add_watch(&fd, folder, events).map_err(errno(format!("inotify_add_watch({})", folder.display())))?;
-    AsyncFd::with_interest(fd, Interest::READABLE).map_err(io("epoll_ctl(inotify)"))
+    inotify::add_watch(&fd, folder, events)
+        .map_err(errno(format!("inotify_add_watch({})", folder.display())))?;
+    pipe::Receiver::from_owned_fd_unchecked(fd).map_err(io("epoll_ctl(inotify)"))
 }

@@ -45,7 +45,11 @@ pub(crate) struct WaitGuard<'a> {
 
 impl Default for Pending {
     fn default() -> Self {
-        Self { entries: Mutex::default(), starts: watch::Sender::new(0), supervised: watch::Sender::default() }
+        Self {
+            entries: Mutex::default(),
+            starts: watch::Sender::new(0),
+            supervised: watch::Sender::default(),
+        }
     }
 }
 

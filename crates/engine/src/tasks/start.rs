@@ -41,7 +41,10 @@ impl Engine {
         // An ended `--rm` container was removed by that.
         let mut record = self.state()?.find(&id)?;
         let attaches = self.pending().take_attaches(&id);
-        let supervise = options.supervise || self.options().long_lived || self.pending().has_clients(&id) || !attaches.is_empty();
+        let supervise = options.supervise
+            || self.options().long_lived
+            || self.pending().has_clients(&id)
+            || !attaches.is_empty();
         match self.start_locked(&record, attaches) {
             Ok(connection) => {
                 self.pending().announce_start();
@@ -63,7 +66,11 @@ impl Engine {
         }
     }
 
-    fn start_locked(&self, record: &Record, attaches: Vec<super::pending::PendingAttach>) -> Result<Connection> {
+    fn start_locked(
+        &self,
+        record: &Record,
+        attaches: Vec<super::pending::PendingAttach>,
+    ) -> Result<Connection> {
         let own = sys::process::Stat::read("self")?;
         let mut task = Task {
             owner: Some((rustix::process::getpid().as_raw_nonzero().get(), own.start_time)),
@@ -82,16 +89,25 @@ impl Engine {
         started
     }
 
-    fn run_task(&self, record: &Record, task: &mut Task, attaches: Vec<super::pending::PendingAttach>) -> Result<Connection> {
+    fn run_task(
+        &self,
+        record: &Record,
+        task: &mut Task,
+        attaches: Vec<super::pending::PendingAttach>,
+    ) -> Result<Connection> {
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task)?;
         self.write_files(record, task)?;
         let config = self.shim_config(record, task, &connected, mounts)?;
         let mut connection = self.launch_shim(&config, &connected)?;
-        let (created, _) = connection.call(&Request::Create, &[], Some(CREATE_PATIENCE)).map_err(create_error)?;
-        let Response::Created { pid, start_time } = created else {
+        let (created, _) =
+            connection.call(&Request::Create, &[], Some(CREATE_PATIENCE)).map_err(create_error)?;
+        let Response::Created { pid, start_time, warnings } = created else {
             return Err(Error::new(Kind::Internal, "the shim did not create the container"));
         };
+        for warning in warnings {
+            tracing::warn!(container = record.id, warning, "started with less than asked for");
+        }
         (task.pid, task.pid_start, task.started_ns) = (pid, start_time, Time::now().0);
         for pending in attaches {
             let what = Attachment { stdin: pending.stdin, stdout: pending.stdout, stderr: pending.stderr };
@@ -101,7 +117,8 @@ impl Engine {
         }
         // Not synced: what a power loss takes with it, the run itself, is short.
         let started = self.paths().container(&record.id).join(crate::reconcile::STARTED);
-        std::fs::write(&started, task.started_ns.to_string()).map_err(crate::error::io("write the start time"))?;
+        std::fs::write(&started, task.started_ns.to_string())
+            .map_err(crate::error::io("write the start time"))?;
         // Before the process runs: from here on its end is found by the row.
         task.owner = None;
         self.state()?.put_task(&record.id, task)?;
@@ -127,7 +144,13 @@ impl Engine {
         .map_err(|e| Error::internal("start the shim", &e))
     }
 
-    fn shim_config(&self, record: &Record, task: &Task, connected: &Connected, mounts: Vec<sys::mount::Mount>) -> Result<Config> {
+    fn shim_config(
+        &self,
+        record: &Record,
+        task: &Task,
+        connected: &Connected,
+        mounts: Vec<sys::mount::Mount>,
+    ) -> Result<Config> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         for folder in [&run_dir, &root] {
@@ -135,12 +158,19 @@ impl Engine {
         }
         let spec = self.build_spec(record, task, &root, &mounts)?;
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
-        let mut rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
+        let mut rootfs =
+            data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         for mount in &mut rootfs {
             mount.target = root.clone();
         }
         let bundle = run_dir.clone();
-        Ok(Config { settings: self.shim_settings(record, task, connected), spec, rootfs, bundle, no_pivot: false })
+        Ok(Config {
+            settings: self.shim_settings(record, task, connected),
+            spec,
+            rootfs,
+            bundle,
+            no_pivot: false,
+        })
     }
 
     fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected) -> Settings {
@@ -184,7 +214,13 @@ impl Engine {
         }
     }
 
-    fn build_spec(&self, record: &Record, task: &Task, root: &Path, mounts: &[sys::mount::Mount]) -> Result<oci::runtime::Spec> {
+    fn build_spec(
+        &self,
+        record: &Record,
+        task: &Task,
+        root: &Path,
+        mounts: &[sys::mount::Mount],
+    ) -> Result<oci::runtime::Spec> {
         let user = self.resolve_user(&record.config.user, mounts)?;
         for bind in &record.host.binds {
             crate::containers::prepare_bind(bind)?;
@@ -222,7 +258,13 @@ impl Engine {
         }
         let addresses: Vec<std::net::Ipv4Addr> = task.endpoint.iter().map(|e| e.address).collect();
         let domainname = &record.config.domainname;
-        let hosts = net::hosts::Hosts { hostname: &hostname, domainname, addresses: &addresses, extra: &[], ipv6: net::ports::has_ipv6() };
+        let hosts = net::hosts::Hosts {
+            hostname: &hostname,
+            domainname,
+            addresses: &addresses,
+            extra: &[],
+            ipv6: net::ports::has_ipv6(),
+        };
         write("hosts", &net::hosts::build(&hosts))?;
         write("resolv.conf", &crate::networks::resolv_conf(record.host.network))
     }
@@ -256,7 +298,9 @@ impl Engine {
         let (engine, id) = (self.clone(), id.to_string());
         let clean = move || engine.task_exited(&id);
         let cleaned = if self.options().long_lived {
-            tokio::task::spawn_blocking(clean).await.unwrap_or_else(|e| Err(Error::new(Kind::Internal, e.to_string())))
+            tokio::task::spawn_blocking(clean)
+                .await
+                .unwrap_or_else(|e| Err(Error::new(Kind::Internal, e.to_string())))
         } else {
             clean()
         };

@@ -25,7 +25,10 @@ impl Engine {
             .ok_or_else(|| Error::invalid(format!("invalid signal: {signal}")))?;
         let container = self.container(word)?;
         if !container.is_running() {
-            return Err(Error::conflict(format!("cannot kill container: {word}: container {} is not running", container.id)));
+            return Err(Error::conflict(format!(
+                "cannot kill container: {word}: container {} is not running",
+                container.id
+            )));
         }
         self.signal(&container, number)
     }
@@ -35,9 +38,15 @@ impl Engine {
     pub async fn stop(&self, word: &str, signal: Option<&str>, timeout_s: Option<i64>) -> Result<()> {
         let container = self.container(word)?;
         if !container.is_running() {
-            return Err(Error::new(crate::Kind::NotModified, format!("container {} is not running", container.id)));
+            return Err(Error::new(
+                crate::Kind::NotModified,
+                format!("container {} is not running", container.id),
+            ));
         }
-        let wanted = signal.filter(|s| !s.is_empty()).or(container.config.stop_signal.as_deref()).unwrap_or(STOP_SIGNAL);
+        let wanted = signal
+            .filter(|s| !s.is_empty())
+            .or(container.config.stop_signal.as_deref())
+            .unwrap_or(STOP_SIGNAL);
         let number = sys::signal::parse(wanted)
             .filter(|n| *n != 0)
             .ok_or_else(|| Error::invalid(format!("invalid signal: {wanted}")))?;
@@ -62,7 +71,11 @@ impl Engine {
             Ok(result) => result.map(drop),
             Err(_) => Err(Error::new(
                 crate::Kind::Internal,
-                format!("container {} did not end within {} s after SIGKILL", container.id, KILL_PATIENCE.as_secs()),
+                format!(
+                    "container {} did not end within {} s after SIGKILL",
+                    container.id,
+                    KILL_PATIENCE.as_secs()
+                ),
             )),
         }
     }

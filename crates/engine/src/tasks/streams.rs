@@ -1,25 +1,30 @@
 //! A shim's connection under tokio: wait until it is readable, then take what has come.
 
 use crate::error::{Error, Kind, Result, chain, errno};
+use rustix::fd::OwnedFd;
 use shim::client::{Connection, Incoming};
 use shim::protocol::{FailureKind, Request, Response};
-use rustix::fd::OwnedFd;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream as StdStream;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
 
 /// A connection that async code can wait on.
 #[derive(Debug)]
 pub(crate) struct AsyncConnection {
     connection: Connection,
-    ready: AsyncFd<OwnedFd>,
+    ready: UnixStream,
 }
 
 impl AsyncConnection {
     /// Takes a connection; must be called within a runtime.
     pub(crate) fn new(connection: Connection) -> Result<Self> {
         // A duplicate for the reactor: the connection keeps its own descriptor.
-        let copy = rustix::io::fcntl_dupfd_cloexec(&connection, 0).map_err(errno("fcntl(F_DUPFD_CLOEXEC)"))?;
-        let ready = AsyncFd::with_interest(copy, Interest::READABLE).map_err(crate::error::io("epoll_ctl(shim)"))?;
+        let copy =
+            rustix::io::fcntl_dupfd_cloexec(&connection, 0).map_err(errno("fcntl(F_DUPFD_CLOEXEC)"))?;
+        let copy = StdStream::from(copy);
+        copy.set_nonblocking(true).map_err(crate::error::io("ioctl(FIONBIO)"))?;
+        let ready = UnixStream::from_std(copy).map_err(crate::error::io("epoll_ctl(shim)"))?;
         Ok(Self { connection, ready })
     }
 
@@ -31,20 +36,20 @@ impl AsyncConnection {
     /// The next thing the shim says; `None` when it has closed.
     pub(crate) async fn next(&mut self) -> Result<Option<Incoming>> {
         loop {
-            match self.connection.try_recv() {
-                Ok(Some(incoming)) => return Ok(Some(incoming)),
-                Ok(None) => {}
-                Err(shim::Error::Closed) => return Ok(None),
-                Err(e) => return Err(shim_error(e)),
+            let connection = &mut self.connection;
+            let mut taken = None;
+            // Readiness is forgotten only when nothing was there, so that no byte is slept over.
+            let looked = self.ready.try_io(Interest::READABLE, || {
+                taken = Some(connection.try_recv());
+                if matches!(taken, Some(Ok(None))) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (taken, looked) {
+                (Some(Ok(Some(incoming))), _) => return Ok(Some(incoming)),
+                (Some(Err(shim::Error::Closed)), _) => return Ok(None),
+                (Some(Err(e)), _) => return Err(shim_error(e)),
+                (Some(Ok(None)) | None, _) => {}
             }
-            let mut guard = self.ready.readable().await.map_err(crate::error::io("epoll_wait(shim)"))?;
-            // Looked at again before the readiness is forgotten: bytes may have come in between.
-            match self.connection.try_recv() {
-                Ok(Some(incoming)) => return Ok(Some(incoming)),
-                Ok(None) => guard.clear_ready(),
-                Err(shim::Error::Closed) => return Ok(None),
-                Err(e) => return Err(shim_error(e)),
-            }
+            self.ready.readable().await.map_err(crate::error::io("epoll_wait(shim)"))?;
         }
     }
 
@@ -73,9 +78,8 @@ pub(crate) fn shim_error(error: shim::Error) -> Error {
             FailureKind::NotFound
             | FailureKind::PermissionDenied
             | FailureKind::NoSuchFile
-            | FailureKind::NotADirectory
-            | FailureKind::IsADirectory
-            | FailureKind::NoSuchUser
+            | FailureKind::NotDirectory
+            | FailureKind::IsDirectory
             | FailureKind::Invalid => Kind::InvalidParameter,
             FailureKind::NotRunning | FailureKind::Conflict => Kind::Conflict,
             FailureKind::Unsupported => Kind::NotImplemented,

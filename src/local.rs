@@ -1,0 +1,126 @@
+//! The commands that are no clients of an API: the daemon, the shim's helper, the uninstaller.
+
+use crate::options::Flags;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+
+/// Table of them, for the command line's help and dispatch.
+pub(crate) fn commands() -> Vec<cli::LocalCommand> {
+    vec![
+        cli::LocalCommand {
+            path: &["daemon"],
+            about: "Serve the Docker Engine API on a unix socket",
+            hidden: false,
+            run: daemon,
+        },
+        cli::LocalCommand {
+            path: &["internal", "task-exited"],
+            about: "Clean up after a container's end (called by its shim)",
+            hidden: true,
+            run: task_exited,
+        },
+        cli::LocalCommand {
+            path: &["system", "uninstall"],
+            about: "Remove everything that Tare has put on this system",
+            hidden: false,
+            run: uninstall,
+        },
+    ]
+}
+
+/// The engine in this process, behind a pipe to the router.
+pub(crate) fn in_process() -> Result<api::Transport, String> {
+    need_root()?;
+    let engine = engine::Engine::open(Flags::default().engine(false)?).map_err(|e| e.to_string())?;
+    Ok(daemon::in_process(engine))
+}
+
+fn daemon(args: &[OsString]) -> i32 {
+    report(|| {
+        let flags = Flags::parse(args)?;
+        need_root()?;
+        let engine = engine::Engine::open(flags.engine(true)?).map_err(|e| e.to_string())?;
+        daemon::main(engine, &flags.rest)
+    })
+}
+
+fn task_exited(args: &[OsString]) -> i32 {
+    report(|| {
+        let flags = Flags::parse(args)?;
+        let [id] = flags.rest.as_slice() else {
+            return Err("usage: tare internal task-exited ID".to_string());
+        };
+        let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
+        engine.task_exited(id).map_err(|e| e.to_string())
+    })
+}
+
+fn uninstall(args: &[OsString]) -> i32 {
+    report(|| {
+        let flags = Flags::parse(args)?;
+        let (mut dry, mut force) = (false, false);
+        for word in &flags.rest {
+            match word.as_str() {
+                "--dry-run" => dry = true,
+                "-f" | "--force" => force = true,
+                "--help" | "-h" => {
+                    return say(
+                        "Usage:  tare system uninstall [--dry-run] [--force]\n\nRemove everything that Tare has put on this system: containers, images, network, folders.\nThe two programs themselves stay.\n",
+                    );
+                }
+                other => return Err(format!("unknown flag: {other}")),
+            }
+        }
+        need_root()?;
+        let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
+        if !dry && !force {
+            let list = engine.uninstall(true).map_err(|e| e.to_string())?;
+            say(&format!("This removes:\n{}", lines(&list)))?;
+            if !std::io::stdin().is_terminal() {
+                return Err("not on a terminal: say --force to go ahead".to_string());
+            }
+            say("Go ahead? [y/N] ")?;
+            let mut answer = String::new();
+            std::io::stdin().read_line(&mut answer).map_err(|e| e.to_string())?;
+            if !matches!(answer.trim(), "y" | "Y" | "yes") {
+                return Err("nothing was removed".to_string());
+            }
+        }
+        let list = engine.uninstall(dry).map_err(|e| e.to_string())?;
+        say(&format!("{}:\n{}", if dry { "Would remove" } else { "Removed" }, lines(&list)))
+    })
+}
+
+fn lines(list: &[String]) -> String {
+    list.iter().map(|item| format!("  {item}\n")).collect()
+}
+
+fn need_root() -> Result<(), String> {
+    if rustix_is_root() {
+        return Ok(());
+    }
+    Err("this needs root (rootless mode is not there yet): run it with sudo, or start `tare daemon` as root and use its socket".to_string())
+}
+
+fn rustix_is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|s| {
+        s.lines()
+            .any(|l| l.strip_prefix("Uid:").is_some_and(|ids| ids.split_whitespace().nth(1) == Some("0")))
+    })
+}
+
+fn say(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| e.to_string())
+}
+
+fn report(work: impl FnOnce() -> Result<(), String>) -> i32 {
+    match work() {
+        Ok(()) => 0,
+        Err(text) => {
+            // The last word of the program: nobody is left to tell when this fails.
+            let _ = writeln!(std::io::stderr(), "tare: {text}");
+            1
+        }
+    }
+}
