@@ -1,4 +1,4 @@
-//! What the network part of a start costs, in microseconds: `cost [rounds]`, as root.
+//! What the network part of a start costs, in microseconds: `cost [rounds [explain]]`, as root.
 //!
 //! It runs under `unshare --net --mount`, so that the host's network is not touched. Minimum and
 //! median of each step; the steps are those that a start with one published port takes.
@@ -22,6 +22,11 @@ fn main() -> ExitCode {
         return if status.is_ok_and(|s| s.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let rounds = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(50);
+    if std::env::args().nth(2).is_some()
+        && let Ok(sink) = rustix::io::dup(std::io::stdout())
+    {
+        sys::trace::set_process_sink(sink);
+    }
     match measure(rounds) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -55,7 +60,12 @@ fn measure(rounds: u16) -> net::Result<()> {
         let start = Instant::now();
         let netns = Netns::create()?;
         timed(1, start);
-        let config = EndpointConfig { address, mac: network.ipam().mac(address), name: "eth0".to_owned() };
+        let config = EndpointConfig {
+            address,
+            mac: network.ipam().mac(address),
+            name: "eth0".to_owned(),
+            publishes: true,
+        };
         let start = Instant::now();
         network.attach(&netns, &config)?;
         timed(2, start);

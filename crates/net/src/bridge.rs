@@ -67,8 +67,7 @@ fn make(route: &RouteSocket, config: &BridgeConfig) -> Result<Link> {
 
 /// The bridge's own address: what it has, or what the configuration says, or the first free pool.
 fn address(route: &RouteSocket, link: &Link, config: &BridgeConfig) -> Result<(Subnet, Ipv4Addr, bool)> {
-    let addresses = route.addresses()?;
-    for a in addresses.iter().filter(|a| a.index == link.index) {
+    for a in route.addresses_of(link.index)? {
         let IpAddr::V4(own) = a.address else { continue };
         let Some(subnet) = Subnet::containing(own, a.prefix) else { continue };
         if config.gateway.is_none_or(|g| g == own) && config.subnet.is_none_or(|s| s == subnet) {
@@ -77,7 +76,7 @@ fn address(route: &RouteSocket, link: &Link, config: &BridgeConfig) -> Result<(S
     }
     let subnet = match config.subnet {
         Some(subnet) => subnet,
-        None => ipam::first_free_pool(&taken(&addresses, &route.routes()?, &config.reserved))?,
+        None => ipam::first_free_pool(&taken(&route.addresses()?, &route.routes()?, &config.reserved))?,
     };
     let gateway = config.gateway.unwrap_or(subnet.first_host());
     let mut step = trace::step("address", "RTM_NEWADDR");

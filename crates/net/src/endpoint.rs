@@ -27,6 +27,8 @@ pub struct EndpointConfig {
     pub mac: MacAddr,
     /// Its name inside, `eth0`.
     pub name: String,
+    /// Whether ports of it are published.
+    pub publishes: bool,
 }
 
 /// An interface that works: inside its namespace, with its address and default route.
@@ -56,7 +58,7 @@ pub(crate) fn attach(
 ) -> Result<Endpoint> {
     check_name(&config.name)?;
     let host_name = pair(route, bridge, netns, config)?;
-    if bridge::filters_frames() {
+    if config.publishes && bridge::filters_frames() {
         // br_netfilter redirects a frame without routing it, so that a container that reaches itself by
         // its published port gets its own frame back through the port it came from.
         let mut step = trace::step("veth", "RTM_NEWLINK");

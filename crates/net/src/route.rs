@@ -31,6 +31,8 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -140,9 +142,19 @@ impl RouteSocket {
 
     /// All addresses of both families.
     pub fn addresses(&self) -> Result<Vec<Address>> {
+        self.addresses_of(0)
+    }
+
+    /// The addresses of one link; 0 stands for all links.
+    pub(crate) fn addresses_of(&self, index: u32) -> Result<Vec<Address>> {
         let mut batch = Batch::new();
-        batch.message(RTM_GETADDR, NLM_F_DUMP, &[0; 8], "RTM_GETADDR", "");
-        self.collect(batch, parse_address)
+        let mut header = [0; 8];
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        batch.message(RTM_GETADDR, NLM_F_DUMP, &header, "RTM_GETADDR", "");
+        let mut found = self.collect(batch, parse_address)?;
+        // A kernel that does not filter sends them all.
+        found.retain(|a| index == 0 || a.index == index);
+        Ok(found)
     }
 
     /// The unicast IPv4 routes of the main table.
@@ -202,12 +214,14 @@ impl RouteSocket {
             format_args!("veth {}", pair.host_name),
         );
         batch.text(IFLA_IFNAME, pair.host_name).u32(IFLA_MTU, pair.mtu).u32(IFLA_MASTER, pair.bridge);
+        one_queue(&mut batch);
         let info = batch.nest(IFLA_LINKINFO);
         batch.attr(IFLA_INFO_KIND, b"veth");
         let data = batch.nest(IFLA_INFO_DATA);
         let peer = batch.nest(VETH_INFO_PEER);
         batch.raw(&ifinfo(0, 0));
         batch.text(IFLA_IFNAME, pair.peer_name).u32(IFLA_MTU, pair.mtu).attr(IFLA_ADDRESS, &pair.peer_mac.0);
+        one_queue(&mut batch);
         batch.u32(IFLA_NET_NS_FD, pair.peer_netns.as_raw_fd().cast_unsigned());
         batch.end(peer);
         batch.end(data);
@@ -293,6 +307,12 @@ fn ifinfo(index: u32, flags: u32) -> [u8; 16] {
     out[8..12].copy_from_slice(&flags.to_ne_bytes());
     out[12..16].copy_from_slice(&flags.to_ne_bytes());
     out
+}
+
+/// Since 5.16 a veth has a queue per possible CPU, each with objects in sysfs and events for udev:
+/// 180 µs of 500 with two CPUs, *measured*. Only XDP makes use of more than one.
+fn one_queue(batch: &mut Batch) {
+    batch.u32(IFLA_NUM_TX_QUEUES, 1).u32(IFLA_NUM_RX_QUEUES, 1);
 }
 
 pub(crate) fn up(batch: &mut Batch, index: u32, flags: u16) {

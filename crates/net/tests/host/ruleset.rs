@@ -139,8 +139,12 @@ fn a_full_bridge_says_so() {
         run("ip -batch /run/batch");
         let netns = net::Netns::create().unwrap();
         let address = Ipv4Addr::new(172, 17, 0, 2);
-        let config =
-            net::EndpointConfig { address, mac: network.ipam().mac(address), name: "eth0".to_owned() };
+        let config = net::EndpointConfig {
+            address,
+            mac: network.ipam().mac(address),
+            name: "eth0".to_owned(),
+            publishes: true,
+        };
         let refused = network.attach(&netns, &config).unwrap_err();
         assert_eq!(refused.to_string(), "bridge tare0 is full: the kernel takes 1023 ports on one bridge");
         run("ip link del p0");

@@ -87,7 +87,12 @@ pub fn container(network: &Network, last: u8) -> Container {
     let [a, b, c, _] = network.subnet().base().octets();
     let address = Ipv4Addr::new(a, b, c, last);
     let netns = Netns::create().unwrap();
-    let config = EndpointConfig { address, mac: network.ipam().mac(address), name: "eth0".to_owned() };
+    let config = EndpointConfig {
+        address,
+        mac: network.ipam().mac(address),
+        name: "eth0".to_owned(),
+        publishes: true,
+    };
     let endpoint = network.attach(&netns, &config).unwrap();
     Container { netns, endpoint }
 }
