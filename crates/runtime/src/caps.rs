@@ -24,8 +24,6 @@ pub struct Sets {
     inheritable: u64,
     permitted: u64,
     ambient: u64,
-    /// What the caller's bounding set holds of the capabilities that the kernel knows.
-    available: u64,
     ignored: Vec<String>,
 }
 
@@ -37,7 +35,8 @@ impl Sets {
 
     /// Takes what the spec does not list out of the calling thread's bounding set. Needs CAP_SETPCAP.
     pub fn drop_bounding(&self) -> Result<()> {
-        for bit in bits(self.available & !self.bounding) {
+        // Read anew: a user namespace that was entered meanwhile began with the full set.
+        for bit in bits(bounding_set() & !self.bounding) {
             let what = || format!("prctl(PR_CAPBSET_DROP, {})", name(bit));
             remove_capability_from_bounding_set(set(1 << bit)).what(what)?;
         }
@@ -64,13 +63,15 @@ impl Sets {
     fn clamped(spec: &Capabilities, available: u64) -> Self {
         let mut ignored = Vec::new();
         let mut parse = |names: &[String]| {
-            names.iter().fold(0, |set, name| match number(name).map(|bit| 1 << bit).filter(|b| b & available != 0) {
-                Some(bit) => set | bit,
-                None => {
-                    if !ignored.contains(name) {
-                        ignored.push(name.clone());
+            names.iter().fold(0, |set, name| {
+                match number(name).map(|bit| 1 << bit).filter(|b| b & available != 0) {
+                    Some(bit) => set | bit,
+                    None => {
+                        if !ignored.contains(name) {
+                            ignored.push(name.clone());
+                        }
+                        set
                     }
-                    set
                 }
             })
         };
@@ -79,7 +80,7 @@ impl Sets {
         let inheritable = parse(&spec.inheritable);
         let effective = parse(&spec.effective) & permitted;
         let ambient = parse(&spec.ambient) & permitted & inheritable;
-        Self { bounding, effective, inheritable, permitted, ambient, available, ignored }
+        Self { bounding, effective, inheritable, permitted, ambient, ignored }
     }
 }
 
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        let cases = [("CAP_CHOWN", Some(0)), ("CAP_SYS_ADMIN", Some(21)), ("CAP_CHECKPOINT_RESTORE", Some(40))];
+        let cases =
+            [("CAP_CHOWN", Some(0)), ("CAP_SYS_ADMIN", Some(21)), ("CAP_CHECKPOINT_RESTORE", Some(40))];
         for (text, expected) in cases {
             assert_eq!(number(text), expected);
             assert_eq!(expected.map(name).as_deref(), Some(text));
@@ -208,7 +210,8 @@ mod tests {
         assert_eq!((sets.bounding, sets.permitted, sets.effective), (0b10_0001, 0b10_0001, 1));
         assert_eq!((sets.inheritable, sets.ambient), (1, 1));
         assert_eq!(sets.ignored, ["CAP_SYS_ADMIN", "CAP_FUTURE"]);
-        let shown = "permitted 21 effective 1 inheritable 1 ambient 1, not available: CAP_SYS_ADMIN CAP_FUTURE";
+        let shown =
+            "permitted 21 effective 1 inheritable 1 ambient 1, not available: CAP_SYS_ADMIN CAP_FUTURE";
         assert_eq!(sets.to_string(), shown);
     }
 
@@ -242,7 +245,13 @@ mod tests {
             return;
         }
         let status = std::thread::spawn(test).join().unwrap();
-        for line in ["CapInh:\t0000000000000001", "CapPrm:\t0000000000000101", "CapEff:\t0000000000000001", "CapBnd:\t0000000000000101", "CapAmb:\t0000000000000001"] {
+        for line in [
+            "CapInh:\t0000000000000001",
+            "CapPrm:\t0000000000000101",
+            "CapEff:\t0000000000000001",
+            "CapBnd:\t0000000000000101",
+            "CapAmb:\t0000000000000001",
+        ] {
             assert!(status.contains(line), "{line} in {status}");
         }
     }
