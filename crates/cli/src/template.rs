@@ -62,9 +62,16 @@ impl Template {
         self.run_with(data, Mode::default())
     }
 
+    /// Runs it and keeps what it printed before a mistake.
+    pub fn run_to(&self, data: &Value, out: &mut String) -> Result<(), TemplateError> {
+        exec::run(self, data, Mode::default(), out)
+    }
+
     /// Runs it in a given mode.
     pub fn run_with(&self, data: &Value, mode: Mode) -> Result<String, TemplateError> {
-        exec::run(self, data, mode)
+        let mut out = String::new();
+        exec::run(self, data, mode, &mut out)?;
+        Ok(out)
     }
 }
 

@@ -1,10 +1,9 @@
 //! The engine's answers as templates see them: Go's structs, maps, nil slices and nil maps.
 //!
 //! `api` gives a value's Go form (Go names, every field present); whether an object is a struct or a
-//! map, and whether `null` is a nil slice, map or pointer, is told here by the field's name. What
-//! `{{json}}` prints is the answer as it came.
+//! map, and whether `null` is a nil slice, map or pointer, is told here by the field's name.
 
-use api::go::Struct;
+use api::go::{Go, Struct, encode};
 use api::json::Json;
 
 use crate::template::Value;
@@ -29,9 +28,14 @@ const LISTS: &[&str] = &[
     "Ulimits", "Volume", "VolumesFrom", "Warnings", "Authorization",
 ];
 
-/// An answer as a template's data; `raw` is how it came.
-pub fn value<T: Struct>(answer: &T, raw: &Json) -> Value {
-    convert(&answer.to_go(), Some(raw), &format!("*{}", T::NAME), "")
+/// An answer as a template's data.
+pub fn value<T: Struct>(answer: &T) -> Value {
+    convert(&answer.to_go(), Some(&json(answer)), &format!("*{}", T::NAME), "")
+}
+
+/// What Go would print of a decoded answer as JSON: not always what the engine sent.
+pub fn json<T: Go>(answer: &T) -> Json {
+    Json::parse(encode(answer).as_bytes()).unwrap_or_default()
 }
 
 /// A Go value; `name` and `parent` are the fields that hold it.
@@ -110,14 +114,13 @@ mod tests {
             "Config":{"Labels":{"a":"1"},"Env":null,"Cmd":["x","y"],"Volumes":null},"Mounts":[],
             "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}],"81/tcp":null},
             "Networks":{"bridge":{"IPAddress":"172.17.0.2"}}}}"#;
-        let raw = Json::parse(text).unwrap();
         let answer: ContainerInspect = api::go::decode(text).unwrap();
-        let data = value(&answer, &raw);
+        let data = value(&answer);
         for (template, want) in [
             ("{{.ID}} {{.Name}} {{.State.Pid}} {{.State.Running}}", "abc /web 7 false"),
             ("{{.State.Health}}", "<nil>"),
             ("{{.HostConfig.Binds}} {{.Config.Env}} {{.Config.Volumes}}", "[] [] map[]"),
-            ("{{json .HostConfig.Binds}} {{json .Config.Labels}} {{json .State}}", "null {\"a\":\"1\"} {\"Status\":\"running\",\"Pid\":7}"),
+            ("{{json .HostConfig.Binds}} {{json .Config.Labels}} {{json .State}}", "null {\"a\":\"1\"} {\"Status\":\"running\",\"Running\":false,\"Paused\":false,\"Restarting\":false,\"OOMKilled\":false,\"Dead\":false,\"Pid\":7,\"ExitCode\":0,\"Error\":\"\",\"StartedAt\":\"\",\"FinishedAt\":\"\"}"),
             ("{{.HostConfig.NanoCPUs}} {{.HostConfig.Memory}} {{.HostConfig.LogConfig.Config}}", "3 5 map[]"),
             ("{{.NetworkSettings.Ports}}", "map[80/tcp:[{0.0.0.0 8080}] 81/tcp:[]]"),
             ("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}", "8080"),

@@ -49,19 +49,19 @@ impl Kind {
         Ok(match self {
             Kind::Container => {
                 let (answer, raw) = client.container_inspect(name, size).await?;
-                Found { typed: typed::value(&answer, &raw), raw }
+                Found { typed: typed::value(&answer), raw }
             }
             Kind::Image => {
                 let (answer, raw) = client.image_inspect(name, None).await?;
-                Found { typed: typed::value(&answer, &raw), raw }
+                Found { typed: typed::value(&answer), raw }
             }
             Kind::Network => {
                 let (answer, raw) = client.network_inspect(name).await?;
-                Found { typed: typed::value(&answer, &raw), raw }
+                Found { typed: typed::value(&answer), raw }
             }
             Kind::Volume => {
                 let (answer, raw) = client.volume_inspect(name).await?;
-                Found { typed: typed::value(&answer, &raw), raw }
+                Found { typed: typed::value(&answer), raw }
             }
         })
     }

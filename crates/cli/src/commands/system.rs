@@ -1,7 +1,7 @@
 //! `version` and `info`.
 
 use api::ApiVersion;
-use api::go::{Go, Struct, encode};
+use api::go::Struct;
 use api::json::Json;
 use api::system::{ComponentVersion, Version};
 
@@ -31,7 +31,7 @@ pub async fn version(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error
         Err(error) => (None, Err(Error::failed(error.to_string()))),
     };
     let client_part = ClientVersion::new(session, api_version.unwrap_or(ApiVersion::NEWEST));
-    let (server, failure) = match server {
+    let (server, mut failure) = match server {
         Ok(server) => (Some(complete(server)), None),
         Err(error) => (None, Some(error)),
     };
@@ -39,18 +39,15 @@ pub async fn version(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error
         None => table::columns(&pretty(session, &client_part, server.as_ref()), MIN_WIDTH, PADDING),
         Some(template) => {
             let client_json = client_part.json();
-            let server_json = server.as_ref().and_then(|s| Json::parse(encode(s).as_bytes()).ok());
-            let raw = Json::Object(vec![
-                ("Client".to_owned(), client_json),
-                ("Server".to_owned(), server_json.clone().unwrap_or_default()),
-            ]);
-            let server_value = match (&server, &server_json) {
-                (Some(server), Some(json)) => typed::value(server, json),
-                _ => Value::Nil,
-            };
+            let server_json = server.as_ref().map(typed::json).unwrap_or_default();
+            let raw = Json::Object(vec![("Client".to_owned(), client_json), ("Server".to_owned(), server_json)]);
+            let server_value = server.as_ref().map_or(Value::Nil, typed::value);
             let fields = vec![("Client".to_owned(), client_part.value()), ("Server".to_owned(), server_value)];
             let data = Value::record("system.versionInfo", fields, Some(raw));
-            let text = template.run(&data).map_err(|e| Error::failed(e.to_string()))?;
+            let mut text = String::new();
+            let result = template.run_to(&data, &mut text);
+            failure = failure.or(result.err().map(|e| Error::failed(e.to_string())));
+            // What was printed before a mistake stays, and the line is ended, as in Docker's CLI.
             format!("{text}\n")
         }
     };
@@ -216,20 +213,9 @@ fn engine_line(session: &Session<'_>) -> Option<String> {
 }
 
 /// The answer's Go fields.
-fn go_fields<T: Struct>(answer: &T, raw: &Json) -> Vec<(String, Value)> {
-    let Json::Object(pairs) = answer.to_go() else { return Vec::new() };
-    let type_name = format!("*{}", T::NAME);
-    pairs
-        .into_iter()
-        .map(|(name, value)| {
-            let raw = raw.as_object().and_then(|o| o.iter().find(|(k, _)| k.eq_ignore_ascii_case(&name)));
-            let value = typed::convert(&value, raw.map(|(_, v)| v), &name, &type_name);
-            (name, value)
-        })
-        .collect()
-}
-
-/// The raw form of an answer that was decoded.
-fn raw<T: Go>(answer: &T) -> Json {
-    Json::parse(encode(answer).as_bytes()).unwrap_or_default()
+fn go_fields<T: Struct>(answer: &T) -> Vec<(String, Value)> {
+    match typed::value(answer) {
+        Value::Struct(s) => s.fields.clone(),
+        _ => Vec::new(),
+    }
 }

@@ -10,23 +10,18 @@ use super::{MAX_DEPTH, Mode, Template, TemplateError};
 /// A template may not print more than this.
 const MAX_OUTPUT: usize = 64 << 20;
 
-/// Runs `template` on `data`.
-pub fn run(template: &Template, data: &Value, mode: Mode) -> Result<String, TemplateError> {
-    let mut state = State {
-        template,
-        mode,
-        out: String::new(),
-        variables: vec![("$".to_owned(), data.clone())],
-        depth: 0,
-    };
+/// Runs `template` on `data` and appends what it prints to `out`.
+pub fn run(template: &Template, data: &Value, mode: Mode, out: &mut String) -> Result<(), TemplateError> {
+    let variables = vec![("$".to_owned(), data.clone())];
+    let mut state = State { template, mode, out, variables, depth: 0 };
     state.walk(&template.root, data)?;
-    Ok(state.out)
+    Ok(())
 }
 
 struct State<'a> {
     template: &'a Template,
     mode: Mode,
-    out: String,
+    out: &'a mut String,
     variables: Vec<(String, Value)>,
     depth: usize,
 }

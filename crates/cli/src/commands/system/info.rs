@@ -7,11 +7,12 @@ use api::json::Json;
 use api::system::Info;
 
 use super::super::join;
-use super::{ClientVersion, engine_line, go_fields, parse, raw};
+use super::{ClientVersion, engine_line, go_fields, parse};
 use crate::error::Error;
 use crate::grammar::Parsed;
 use crate::session::Session;
 use crate::template::{Template, Value};
+use crate::typed;
 use crate::units::binary_size;
 
 /// `info`
@@ -53,8 +54,9 @@ pub async fn info(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         session.err.line(problem)?;
     }
     let data = data(session, &client, &server.unwrap_or_default(), &problems);
-    let result = template.run(&data).map_err(|e| Error::failed(e.to_string()));
-    session.out.line(result.as_deref().unwrap_or(""))?;
+    let mut text = String::new();
+    let result = template.run_to(&data, &mut text).map_err(|e| Error::failed(e.to_string()));
+    session.out.line(&text)?;
     join(connection.into_iter().chain(result.err()).collect())
 }
 
@@ -90,14 +92,13 @@ fn client_json(session: &Session<'_>, client: &ClientVersion) -> Json {
 }
 
 fn data(session: &Session<'_>, client: &ClientVersion, server: &Info, problems: &[String]) -> Value {
-    let server_json = raw(server);
-    let mut fields = go_fields(server, &server_json);
+    let mut fields = go_fields(server);
     let errors = problems.iter().map(|p| Value::from(p.as_str())).collect();
     fields.push(("ServerErrors".to_owned(), Value::list(errors)));
     fields.push(("UserName".to_owned(), Value::from("")));
     fields.push(("ClientInfo".to_owned(), client_info(session, client)));
     fields.push(("ClientErrors".to_owned(), Value::List(None)));
-    let mut json = server_json;
+    let mut json = typed::json(server);
     if let Json::Object(pairs) = &mut json {
         if !problems.is_empty() {
             let texts = problems.iter().map(|p| Json::String(p.clone())).collect();
