@@ -39,8 +39,6 @@ const IPS_DST_NAT: u32 = 1 << 5;
 
 /// Deletions per send(2).
 const DELETE_CHUNK: usize = 256;
-/// So many entries at most are looked at for one container.
-const MAX_ENTRIES: usize = 262_144;
 
 /// One direction of a connection, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,13 +91,7 @@ fn dump(socket: &mut Socket, filter: impl FnOnce(&mut Batch)) -> Result<Vec<Entr
     let mut batch = Batch::new();
     batch.message(CT_GET, NLM_F_DUMP, &[AF_INET, 0, 0, 0], "IPCTNL_MSG_CT_GET", "");
     filter(&mut batch);
-    let mut entries = Vec::new();
-    batch.send(socket, |m| {
-        if m.kind == CT_NEW && entries.len() < MAX_ENTRIES {
-            entries.extend(parse(m.payload));
-        }
-    })?;
-    Ok(entries)
+    batch.dump(socket, |m| (m.kind == CT_NEW).then(|| parse(m.payload))?)
 }
 
 fn delete(socket: &mut Socket, entries: &[Entry]) -> Result<usize> {

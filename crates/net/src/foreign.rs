@@ -51,6 +51,8 @@ pub enum Drops {
     Ufw,
     /// firewalld.
     Firewalld,
+    /// The legacy iptables, with a policy of DROP.
+    LegacyIptables,
 }
 
 impl Drops {
@@ -60,6 +62,9 @@ impl Drops {
             Self::Ufw => "ufw route allow in on tare0; ufw route allow out on tare0",
             Self::Firewalld => {
                 "firewall-cmd --permanent --zone=trusted --add-interface=tare0; firewall-cmd --reload"
+            }
+            Self::LegacyIptables => {
+                "iptables-legacy -I FORWARD -i tare+ -j ACCEPT; iptables-legacy -I FORWARD -o tare+ -j ACCEPT"
             }
         }
     }
@@ -107,6 +112,9 @@ pub(crate) fn ensure(socket: &NftSocket) -> Result<(Vec<ForeignRule>, Vec<Drops>
         step.note(format_args!("accept tare* in {rule}"));
     }
     step.check(transaction.commit(socket))?;
+    if legacy_drops() {
+        drops.push(Drops::LegacyIptables);
+    }
     drops.dedup();
     Ok((added, drops))
 }
@@ -136,6 +144,15 @@ pub(crate) fn remove(socket: &NftSocket, dry: bool) -> Result<Vec<ForeignRule>> 
         transaction.commit(socket)?;
     }
     Ok(found)
+}
+
+/// Whether the legacy iptables drops by policy and no rule of its names our bridges, in and out.
+fn legacy_drops() -> bool {
+    // A table that cannot be read is no reason not to start; the packets will tell.
+    let Ok(Some(table)) = sys::iptables::forwarding() else { return false };
+    let names =
+        |pick: fn(&(String, String)) -> &String| table.interfaces.iter().any(|i| pick(i).starts_with("tare"));
+    table.drops && !(names(|i| &i.0) && names(|i| &i.1))
 }
 
 fn is_foreign_forward(chain: &Chain) -> bool {

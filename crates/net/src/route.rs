@@ -13,8 +13,6 @@ use sys::netlink::{Protocol, Socket};
 
 /// The kernel's limit for an interface name without its NUL.
 pub const MAX_NAME: usize = 15;
-/// A bound on what a dump may return, so that a huge routing table cannot exhaust memory.
-const MAX_DUMP: usize = 1_000_000;
 
 // include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h, veth.h
 const RTM_NEWLINK: u16 = 16;
@@ -181,13 +179,7 @@ impl RouteSocket {
     }
 
     fn collect<T>(&self, batch: Batch, parse: impl Fn(u16, &[u8]) -> Option<T>) -> Result<Vec<T>> {
-        let mut found = Vec::new();
-        batch.send(&mut self.socket(), |message| {
-            if found.len() < MAX_DUMP {
-                found.extend(parse(message.kind, message.payload));
-            }
-        })?;
-        Ok(found)
+        batch.dump(&mut self.socket(), |message| parse(message.kind, message.payload))
     }
 
     /// Makes a bridge, up, without an address.

@@ -6,7 +6,7 @@
 
 use crate::{Error, Result};
 use std::fmt;
-use sys::netlink::{HEADER_LEN, Message, Refusal, Socket};
+use sys::netlink::{HEADER_LEN, Message, Outcome, Refusal, Socket};
 
 pub(crate) const NLM_F_REQUEST: u16 = 1;
 pub(crate) const NLM_F_ACK: u16 = 4;
@@ -14,6 +14,11 @@ pub(crate) const NLM_F_DUMP: u16 = 0x300;
 pub(crate) const NLM_F_EXCL: u16 = 0x200;
 pub(crate) const NLM_F_CREATE: u16 = 0x400;
 pub(crate) const NLM_F_APPEND: u16 = 0x800;
+
+/// A bound on what a dump may make us keep, so that a huge table cannot exhaust memory.
+const MAX_DUMP: usize = 1_000_000;
+/// How often an interrupted dump is repeated.
+const DUMP_ATTEMPTS: u32 = 16;
 
 const NLA_F_NESTED: u16 = 0x8000;
 const NLA_TYPE_MASK: u16 = 0x3fff;
@@ -126,12 +131,39 @@ impl Batch {
     /// Sends everything and waits for the answer to the last message, which must ask for one
     /// (`NLM_F_ACK` or a dump). Answers other than acknowledgements go to `each`.
     pub(crate) fn send(mut self, socket: &mut Socket, each: impl FnMut(Message<'_>)) -> Result<()> {
+        self.exchange(socket, each).map(drop)
+    }
+
+    /// Sends a dump again when what it shows changed while it was read. Returns what `parse` makes
+    /// of the messages, at most [`MAX_DUMP`] of them.
+    pub(crate) fn dump<T>(
+        mut self,
+        socket: &mut Socket,
+        parse: impl Fn(Message<'_>) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let mut found = Vec::new();
+        for _ in 0..DUMP_ATTEMPTS {
+            found.clear();
+            let complete = self.exchange(socket, |message| {
+                if found.len() < MAX_DUMP {
+                    found.extend(parse(message));
+                }
+            })?;
+            if complete {
+                break;
+            }
+        }
+        // On a machine that never rests the last attempt must do: each shows what did not change.
+        Ok(found)
+    }
+
+    fn exchange(&mut self, socket: &mut Socket, each: impl FnMut(Message<'_>)) -> Result<bool> {
         self.close();
         let Ok(count) = u32::try_from(self.messages.len()) else {
             return Err(Error::Answer("a batch of that many messages"));
         };
         if count == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let first = socket.reserve(count);
         for ((at, _), number) in self.messages.iter().zip(first..) {
@@ -139,8 +171,9 @@ impl Batch {
         }
         let asked = self.asked.and_then(|i| u32::try_from(i).ok()).unwrap_or(count - 1);
         match socket.exchange(&self.bytes, first, first + asked, each)? {
-            None => Ok(()),
-            Some(refusal) => Err(self.explain(first, &refusal)),
+            Outcome::Complete => Ok(true),
+            Outcome::Interrupted => Ok(false),
+            Outcome::Refused(refusal) => Err(self.explain(first, &refusal)),
         }
     }
 

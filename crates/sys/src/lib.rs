@@ -10,6 +10,7 @@ pub mod clock;
 pub mod clone_exe;
 pub mod durable;
 pub mod heap;
+pub mod iptables;
 pub mod lock;
 pub mod mount;
 pub mod namespace;

@@ -20,6 +20,7 @@ pub const MSG_DONE: u16 = 3;
 
 /// The kernel fills at most 32 KiB per read of a dump; a longer message would be an error.
 const RECEIVE_BUFFER: usize = 64 * 1024;
+const NLM_F_DUMP_INTR: u16 = 0x10;
 /// A bound on the reads for one batch, so that a stream of foreign messages cannot hold us.
 const MAX_READS: usize = 100_000;
 /// Longest text of an extended acknowledgement that is kept.
@@ -53,6 +54,18 @@ pub struct Message<'a> {
     pub sequence: u32,
     /// What follows the header.
     pub payload: &'a [u8],
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// The last request was acknowledged, or its dump is complete.
+    Complete,
+    /// A dump ended, but what it shows changed meanwhile: something may be missing (NLM_F_DUMP_INTR).
+    Interrupted,
+    /// The kernel refused a request.
+    Refused(Refusal),
 }
 
 /// The kernel's no to one request, with its extended acknowledgement where it gave one.
@@ -106,39 +119,29 @@ impl Socket {
         first: u32,
         last: u32,
         mut each: impl FnMut(Message<'_>),
-    ) -> Result<Option<Refusal>> {
+    ) -> Result<Outcome> {
         self.make_room(batch.len());
         let sent = rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, batch, SendFlags::empty()))
             .map_err(|e| Error::new(format!("send(netlink, {} bytes)", batch.len()), e))?;
         if sent != batch.len() {
             return Err(Error::new("send(netlink)", rustix::io::Errno::MSGSIZE));
         }
-        let mut refusal = None;
-        let outcome = self.receive(first, last, &mut each, &mut refusal);
-        if refusal.is_some() {
+        let outcome = self.receive(first, last, &mut each)?;
+        if matches!(outcome, Outcome::Refused(_)) {
             self.drain();
         }
-        outcome.map(|()| refusal)
+        Ok(outcome)
     }
 
-    fn receive(
-        &mut self,
-        first: u32,
-        last: u32,
-        each: &mut impl FnMut(Message<'_>),
-        refusal: &mut Option<Refusal>,
-    ) -> Result<()> {
+    fn receive(&mut self, first: u32, last: u32, each: &mut impl FnMut(Message<'_>)) -> Result<Outcome> {
+        let mut interrupted = false;
         self.buffer.clear();
         self.buffer.reserve(RECEIVE_BUFFER);
         for _ in 0..MAX_READS {
             self.buffer.clear();
             // The spare capacity is not zeroed first: most answers touch one page of it.
             let (_, length) = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(
-                    &self.fd,
-                    rustix::buffer::spare_capacity(&mut self.buffer),
-                    RecvFlags::TRUNC,
-                )
+                rustix::net::recv(&self.fd, rustix::buffer::spare_capacity(&mut self.buffer), RecvFlags::TRUNC)
             })
             .map_err(|e| Error::new("recv(netlink)", e))?;
             if length > self.buffer.len() {
@@ -148,30 +151,20 @@ impl Socket {
                 if message.sequence < first || message.sequence > last {
                     continue;
                 }
+                let refusal = match message.kind {
+                    MSG_ERROR => parse_refusal(&message),
+                    MSG_DONE => failed_dump(&message),
+                    _ => None,
+                };
+                if let Some(refusal) = refusal {
+                    return Ok(Outcome::Refused(refusal));
+                }
+                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
-                    MSG_ERROR => {
-                        if let Some(no) = parse_refusal(&message) {
-                            *refusal = Some(no);
-                            return Ok(());
-                        }
-                        if message.sequence == last {
-                            return Ok(());
-                        }
+                    MSG_ERROR | MSG_DONE if message.sequence == last => {
+                        return Ok(if interrupted { Outcome::Interrupted } else { Outcome::Complete });
                     }
-                    MSG_DONE => {
-                        // A dump that fails midway says so in its last message.
-                        let errno = message
-                            .payload
-                            .get(..4)
-                            .map_or(0, |b| -i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
-                        if errno > 0 {
-                            *refusal = Some(Refusal { errno, sequence: message.sequence, text: None });
-                            return Ok(());
-                        }
-                        if message.sequence == last {
-                            return Ok(());
-                        }
-                    }
+                    MSG_ERROR | MSG_DONE => {}
                     _ => each(message),
                 }
             }
@@ -225,6 +218,12 @@ impl<'a> Iterator for Messages<'a> {
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     }
+}
+
+/// A dump that fails midway says so in its last message.
+fn failed_dump(message: &Message<'_>) -> Option<Refusal> {
+    let code = i32::from_ne_bytes(message.payload.get(..4)?.try_into().ok()?);
+    (code < 0).then(|| Refusal { errno: code.saturating_neg(), sequence: message.sequence, text: None })
 }
 
 /// Reads `struct nlmsgerr` and the attributes after it; `None` is an acknowledgement.
@@ -325,11 +324,14 @@ mod tests {
         // RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, struct ifinfomsg.
         let mut links = 0;
         let dump = message(18, 0x301, first, &[0; 16]);
-        assert_eq!(socket.exchange(&dump, first, first, |_| links += 1).unwrap(), None);
+        let outcome = socket.exchange(&dump, first, first, |_| links += 1).unwrap();
+        assert!(matches!(outcome, Outcome::Complete | Outcome::Interrupted));
         assert!(links >= 1);
         let number = socket.reserve(1);
         let nonsense = message(18, 0x5, number, &[0xff; 16]);
-        let refusal = socket.exchange(&nonsense, number, number, |_| ()).unwrap().unwrap();
+        let Outcome::Refused(refusal) = socket.exchange(&nonsense, number, number, |_| ()).unwrap() else {
+            panic!("accepted");
+        };
         assert_eq!(refusal.sequence, number);
         assert!(refusal.errno > 0);
     }

@@ -98,9 +98,8 @@ pub(crate) fn dump(socket: &NftSocket, set: &str) -> Result<Vec<Element>> {
     let mut batch = Batch::new();
     batch.message(kind(GETSETELEM), NLM_F_DUMP, &header(NFPROTO_INET), "NFT_MSG_GETSETELEM", set);
     batch.text(LIST_TABLE, TABLE).text(LIST_SET, set);
-    let mut found = Vec::new();
-    batch.send(&mut socket.socket(), |m| found.extend(parse(m.kind, m.payload)))?;
-    Ok(found)
+    let messages = batch.dump(&mut socket.socket(), |m| Some(parse(m.kind, m.payload)))?;
+    Ok(messages.into_iter().flatten().collect())
 }
 
 /// All elements of the sets that this version knows.

@@ -12,8 +12,6 @@ use rustix::io::Errno;
 
 /// NFTNL_UDATA_*_COMMENT: nft's and iptables' type of a comment in user data.
 const COMMENT: u8 = 0;
-/// A bound on what a foreign ruleset may make us keep.
-const MAX_OBJECTS: usize = 100_000;
 
 /// A chain of anybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,13 +56,7 @@ pub(crate) fn table_userdata(socket: &NftSocket, family: u8, name: &str) -> Resu
 pub(crate) fn chains(socket: &NftSocket, family: u8) -> Result<Vec<Chain>> {
     let mut batch = Batch::new();
     batch.message(kind(GETCHAIN), NLM_F_DUMP, &header(family), "NFT_MSG_GETCHAIN", "");
-    let mut found = Vec::new();
-    batch.send(&mut socket.socket(), |m| {
-        if m.kind == kind(NEWCHAIN) && found.len() < MAX_OBJECTS {
-            found.extend(parse_chain(m.payload));
-        }
-    })?;
-    Ok(found)
+    batch.dump(&mut socket.socket(), |m| (m.kind == kind(NEWCHAIN)).then(|| parse_chain(m.payload))?)
 }
 
 /// All rules of a chain, from its head.
@@ -72,13 +64,7 @@ pub(crate) fn rules(socket: &NftSocket, family: u8, table: &str, chain: &str) ->
     let mut batch = Batch::new();
     batch.message(kind(GETRULE), NLM_F_DUMP, &header(family), "NFT_MSG_GETRULE", chain);
     batch.text(NFTA_RULE_TABLE, table).text(NFTA_RULE_CHAIN, chain);
-    let mut found = Vec::new();
-    batch.send(&mut socket.socket(), |m| {
-        if m.kind == kind(NEWRULE) && found.len() < MAX_OBJECTS {
-            found.extend(parse_rule(m.payload));
-        }
-    })?;
-    Ok(found)
+    batch.dump(&mut socket.socket(), |m| (m.kind == kind(NEWRULE)).then(|| parse_rule(m.payload))?)
 }
 
 /// User data with a comment in it, as nft writes and shows it.

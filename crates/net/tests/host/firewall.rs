@@ -144,3 +144,24 @@ fn a_firewall_of_nft_and_managed_ones() {
         assert_eq!(uninstall(false).unwrap(), net::Uninstalled::default(), "nothing is left");
     });
 }
+
+#[test]
+fn the_legacy_iptables_is_reported() {
+    inside("firewall::the_legacy_iptables_is_reported", || {
+        let neighbour = neighbour();
+        serve(neighbour.netns.as_fd(), ANY, 7001, "neighbour");
+        assert_eq!(open().warnings, []);
+        run("iptables-legacy -A FORWARD -i other0 -j ACCEPT");
+        assert_eq!(open().warnings, [], "it lets everything pass");
+        run("iptables-legacy -P FORWARD DROP");
+        let opened = open();
+        assert_eq!(opened.warnings, [Drops::LegacyIptables]);
+        let c = container(&opened.network, 2);
+        serve(c.netns.as_fd(), ANY, 80, "web");
+        opened.network.publish(&[map(ANY, 8080, &c, Tcp)]).unwrap();
+        assert!(is_silent_from(&neighbour.netns, HOST, 8080), "the warning is true");
+        run(Drops::LegacyIptables.hint());
+        assert_eq!(open().warnings, []);
+        works(&neighbour, &c);
+    });
+}
