@@ -16,6 +16,7 @@ mod error;
 mod paths;
 mod reconcile;
 mod state;
+mod trace;
 
 pub mod containers;
 pub mod images;
@@ -33,6 +34,7 @@ pub use paths::Paths;
 pub use reconcile::Reconciled;
 pub use state::time_text;
 pub use sys::clock::Time;
+pub use trace::TraceSink;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

@@ -43,6 +43,9 @@ pub struct Record {
     pub image_id: String,
     /// Its architecture.
     pub architecture: String,
+    /// The manifest that the container was made of.
+    #[serde(default)]
+    pub image_manifest: Option<oci::Descriptor>,
     /// The chain id of its image's top layer; `None` for an image without layers.
     pub chain: Option<String>,
     /// The configuration with the image's merged in.

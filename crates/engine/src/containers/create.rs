@@ -61,6 +61,7 @@ impl Engine {
             created_ns: Time::now().0,
             image_id: image.id.clone(),
             architecture: image.config.architecture.clone(),
+            image_manifest: Some(image.manifest),
             chain: chain.as_ref().map(ToString::to_string),
             last: LastRun::default(),
             id,

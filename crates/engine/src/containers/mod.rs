@@ -90,6 +90,10 @@ pub struct Container {
     pub image_id: String,
     /// Its architecture.
     pub architecture: String,
+    /// The manifest that it was made of.
+    pub image_manifest: Option<oci::Descriptor>,
+    /// Docker's word for its cgroup namespace: `host` or `private`.
+    pub cgroupns: &'static str,
     /// Configuration, the image's merged in.
     pub config: ContainerConfig,
     /// What the host gives.
@@ -200,6 +204,7 @@ impl Engine {
             "json-file" => self.paths().log(&record.id).to_string_lossy().into_owned(),
             _ => String::new(),
         };
+        let private = self.cgroup_layout()?.version() == cgroup::Version::V2 && !record.host.privileged;
         Ok(Container {
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),
@@ -212,6 +217,8 @@ impl Engine {
             created_ns: record.created_ns,
             image_id: record.image_id,
             architecture: record.architecture,
+            image_manifest: record.image_manifest,
+            cgroupns: if private { "private" } else { "host" },
             config: record.config,
             host: record.host,
         })

@@ -11,8 +11,7 @@ impl Engine {
         if container.is_running() {
             if !force {
                 return Err(Error::conflict(format!(
-                    "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
-                    container.name
+                    "cannot remove container \"{word}\": container is running: stop the container before removing or force remove"
                 )));
             }
             match self.stop(&container.id, Some("KILL"), Some(-1)).await {

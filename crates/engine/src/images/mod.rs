@@ -22,6 +22,8 @@ pub struct ResolvedImage {
     pub id: String,
     /// The configuration for this platform.
     pub config: ImageConfig,
+    /// The manifest for this platform.
+    pub manifest: oci::Descriptor,
 }
 
 /// An image as the doors see it.
@@ -41,6 +43,10 @@ pub struct ImageInfo {
     pub tagged_ns: i64,
     /// Bytes of blobs and unpacked layers.
     pub size: u64,
+    /// Bytes of blobs alone.
+    pub content_size: u64,
+    /// How many containers were made of it.
+    pub containers: usize,
     /// The configuration of this platform's image; `None` when only others are here.
     pub config: Option<ImageConfig>,
     /// Digests of its layers, uncompressed.
@@ -54,7 +60,12 @@ impl Engine {
     pub fn resolve_image(&self, word: &str) -> Result<ResolvedImage> {
         let image = self.find_image(word)?;
         let view = self.view(&image)?;
-        Ok(ResolvedImage { id: view.target.digest.to_string(), config: view.config })
+        let platform = view.config.platform();
+        Ok(ResolvedImage {
+            id: view.target.digest.to_string(),
+            config: view.config,
+            manifest: with_platform(view.descriptor, &view.target, platform),
+        })
     }
 
     /// The id of the image that a name, an id or a prefix of one means.
@@ -173,12 +184,31 @@ impl Engine {
             created_ns: created.map_or(0, |t| t.0),
             tagged_ns: rows.iter().map(|r| r.updated.0).max().unwrap_or(0),
             size: blobs.saturating_add(unpacked),
+            content_size: blobs,
+            containers: self
+                .state()?
+                .containers()?
+                .iter()
+                .filter(|c| c.image_id == first.target.digest.as_str())
+                .count(),
             layers: config.iter().flat_map(|c| &c.rootfs.diff_ids).map(|d| d.0.to_string()).collect(),
             labels: config.as_ref().map(|c| c.config.labels.clone()).unwrap_or_default(),
             config,
             target: first.target.clone(),
         })
     }
+}
+
+/// Docker shows the platform of a manifest that was reached through its config too.
+fn with_platform(
+    mut manifest: oci::Descriptor,
+    target: &oci::Descriptor,
+    platform: Platform,
+) -> oci::Descriptor {
+    if manifest.digest == target.digest && manifest.platform.is_none() {
+        manifest.platform = Some(platform);
+    }
+    manifest
 }
 
 /// Docker names a missing image with its tag, in the form that was typed.

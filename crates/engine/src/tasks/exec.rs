@@ -106,7 +106,7 @@ impl Engine {
     pub fn exec_start(&self, id: &str, detach: bool, size: Option<(u16, u16)>) -> Result<ExecStreams> {
         let mut record = self.exec_record(id)?;
         if record.started {
-            return Err(Error::conflict(format!("exec {id} has already run")));
+            return Err(Error::conflict(format!("exec command {id} has already run")));
         }
         let container = self.container(&record.container)?;
         if !container.is_running() {
