@@ -66,14 +66,22 @@ pub fn launch(l: &Launch<'_>) -> Result<Connection> {
         argv: &argv,
         env: &[],
         fds: &[theirs.as_fd()],
-        setsid: true,
+        setsid: false,
     }))?;
     step.note(format_args!("pid {}", spawned.pid));
     drop(step);
     drop(theirs);
     // A shim that could not begin has left perhaps: then its last words are the reason, not the broken pipe.
     let handed_over = connection.hold(l);
-    connection.wait_for_hello()?;
+    let greeted = connection.wait_for_hello();
+    if greeted.is_err() {
+        // ESRCH: it ended by itself.
+        let _ = sys::process::signal(spawned.pidfd.as_fd(), rustix::process::Signal::KILL.as_raw());
+    }
+    // The process that was started has made the shim and is ending: no zombie stays with the engine. ECHILD:
+    // an engine that reaps every child was faster.
+    let _ = sys::process::wait(spawned.pidfd.as_fd());
+    greeted?;
     // It says why in the same breath as hello, as an answer that nobody asked for.
     match connection.queue.pop_front() {
         Some(Incoming::Response { response: Response::Failed(failure), .. }) => Err(Error::Refused(failure)),

@@ -48,7 +48,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     let Ok(socket) = world::take_socket() else { return ExitCode::from(2) };
-    match serve(Path::new(&run_dir), &socket) {
+    match begin(Path::new(&run_dir), &socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tell(&socket, &e);
@@ -57,10 +57,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn serve(run_dir: &Path, socket: &OwnedFd) -> Result<()> {
-    world::enter(socket)?;
-    world::enter_mount_namespace()?;
-    let monitor = Monitor::new(run_dir)?;
+/// The first process only makes the shim, born in its cgroup, and ends: nobody has to reap the shim.
+fn begin(run_dir: &Path, socket: &OwnedFd) -> Result<()> {
+    world::close_all_but(socket)?;
+    let folder = monitor::open_dir(run_dir)?;
+    let settings = monitor::read_settings(&folder)?;
+    let group = world::make_cgroup(&settings.shim_cgroup)?;
+    world::fork_into(group, |group| {
+        let served = world::enter(group).and_then(|()| serve(run_dir, folder, settings, socket));
+        if let Err(e) = &served {
+            tell(socket, e);
+        }
+        i32::from(served.is_err())
+    })
+}
+
+fn serve(run_dir: &Path, folder: OwnedFd, settings: config::Settings, socket: &OwnedFd) -> Result<()> {
+    let monitor = Monitor::new(run_dir, folder, settings)?;
     let socket = socket.try_clone().map_err(Error::io("dup(socket)"))?;
     rustix::io::ioctl_fionbio(&socket, true).map_err(Error::io("ioctl(FIONBIO)"))?;
     monitor.run(socket)

@@ -11,5 +11,5 @@
 mod entry;
 mod file;
 
-pub use entry::{MAX_LINE_BYTES, Name, Stream};
+pub use entry::{Entries, MAX_LINE_BYTES, Name, Stream};
 pub use file::LogFile;

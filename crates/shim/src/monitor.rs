@@ -70,17 +70,10 @@ struct Place {
 }
 
 impl Monitor {
-    /// Reads the settings of `run_dir`, takes its lock, listens on its socket.
-    pub fn new(run_dir: &Path) -> Result<Self> {
-        let run_fd = open_dir(run_dir)?;
+    /// Takes the lock of the run folder, listens on its socket, opens the log.
+    pub fn new(run_dir: &Path, run_fd: OwnedFd, settings: Settings) -> Result<Self> {
         let alive = sys::lock::Lock::try_exclusive(run_fd.as_fd(), client::ALIVE)?
             .ok_or_else(|| Error::AlreadyRunning(run_dir.display().to_string()))?;
-        let settings = read_settings(&run_fd)?;
-        if settings.version != config::VERSION {
-            let text = format!("config.json of version {}", settings.version);
-            return Err(Error::io(text)(rustix::io::Errno::NOTSUP));
-        }
-        crate::world::enter_cgroup(&settings.shim_cgroup)?;
         let data_dir = open_dir(&settings.data_dir)?;
         let poller = Poller::new()?;
         let signals = sys::signal::signalfd(&[rustix::process::Signal::CHILD.as_raw()])?;
@@ -282,13 +275,14 @@ impl Monitor {
     }
 }
 
-fn open_dir(path: &Path) -> Result<OwnedFd> {
+/// Opens a folder.
+pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     open(path, flags, Mode::empty()).map_err(Error::io(format!("open({path:?})")))
 }
 
 /// Only the settings: the rest of the file is skipped without being built.
-fn read_settings(run_dir: &OwnedFd) -> Result<Settings> {
+pub(crate) fn read_settings(run_dir: &OwnedFd) -> Result<Settings> {
     #[derive(Deserialize)]
     struct Head {
         settings: Settings,
@@ -296,6 +290,10 @@ fn read_settings(run_dir: &OwnedFd) -> Result<Settings> {
     let json = read_config(run_dir)?;
     let head: Head = serde_json::from_slice(&json)
         .map_err(|source| Error::File { path: config::FILE.to_string(), source })?;
+    let version = head.settings.version;
+    if version != config::VERSION {
+        return Err(Error::io(format!("config.json of version {version}"))(rustix::io::Errno::NOTSUP));
+    }
     Ok(head.settings)
 }
 
@@ -304,7 +302,8 @@ fn read_config(run_dir: &OwnedFd) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(run_dir, config::FILE, flags, Mode::empty())
         .map_err(Error::io("openat(config.json)"))?;
-    let mut json = Vec::new();
+    let size = rustix::fs::fstat(&fd).map_err(Error::io("fstat(config.json)"))?.st_size as u64;
+    let mut json = Vec::with_capacity(size.min(config::MAX_BYTES) as usize + 1);
     std::fs::File::from(fd)
         .take(config::MAX_BYTES)
         .read_to_end(&mut json)

@@ -270,7 +270,7 @@ impl Streams {
             Output::Stderr => self.stderr.as_mut(),
         };
         if let (Some(log), Some(source)) = (&mut self.log, source) {
-            source.log.feed(data, Time::now(), |entry| log.push(entry));
+            source.log.feed(data, Time::now(), log);
             log.flush();
         }
         for (_, client) in self.attached.iter_mut() {
@@ -288,7 +288,7 @@ impl Streams {
             poller.remove(&source.fd);
         }
         if let Some(log) = &mut self.log {
-            source.log.finish(Time::now(), |entry| log.push(entry));
+            source.log.finish(Time::now(), log);
             log.flush();
         }
     }

@@ -20,13 +20,10 @@ pub enum Name {
     Stderr,
 }
 
-impl Name {
-    fn as_bytes(self) -> &'static [u8] {
-        match self {
-            Self::Stdout => b"stdout",
-            Self::Stderr => b"stderr",
-        }
-    }
+/// Where entries go.
+pub trait Entries {
+    /// Makes room for one more entry (a log rotates here) and says where it is to be appended.
+    fn next_entry(&mut self) -> &mut Vec<u8>;
 }
 
 /// One stream on its way into the log: what has come since the last newline.
@@ -44,11 +41,10 @@ impl Stream {
         Self { name, pending: Vec::new(), cut_line_time: None }
     }
 
-    /// Takes what was read at `now` and calls `entry` with each encoded entry. Each line of a read gets
-    /// one nanosecond more than the last, because log shippers drop lines of the same time and text.
-    /// Returns the time for the next call.
-    pub fn feed(&mut self, mut data: &[u8], mut now: Time, mut entry: impl FnMut(&[u8])) -> Time {
-        let mut out = Vec::with_capacity(512);
+    /// Takes what was read at `now` and gives the entries that are complete. Each line of a read gets one
+    /// nanosecond more than the last, because log shippers drop lines of the same time and text.
+    pub fn feed(&mut self, mut data: &[u8], now: Time, entries: &mut impl Entries) {
+        let mut stamp = Stamp::new(now);
         while !data.is_empty() {
             let room = MAX_LINE_BYTES - self.pending.len();
             let window = &data[..data.len().min(room)];
@@ -60,86 +56,130 @@ impl Stream {
                     break;
                 }
             };
-            out.clear();
+            let out = entries.next_entry();
             if self.pending.is_empty() {
-                self.encode(&mut out, line, ended, now);
+                self.encode(out, line, ended, &stamp);
             } else {
                 let mut whole = std::mem::take(&mut self.pending);
                 whole.extend_from_slice(line);
-                self.encode(&mut out, &whole, ended, now);
+                self.encode(out, &whole, ended, &stamp);
             }
-            self.cut_line_time = if ended { None } else { Some(self.cut_line_time.unwrap_or(now)) };
-            now = Time(now.0 + 1);
-            entry(&out);
+            self.cut_line_time = if ended { None } else { Some(self.cut_line_time.unwrap_or(stamp.time)) };
+            stamp.advance();
             data = rest;
         }
-        now
     }
 
     /// The stream has ended: what stands without a newline is an entry too.
-    pub fn finish(&mut self, now: Time, mut entry: impl FnMut(&[u8])) {
+    pub fn finish(&mut self, now: Time, entries: &mut impl Entries) {
         if !self.pending.is_empty() {
-            let mut out = Vec::new();
             let line = std::mem::take(&mut self.pending);
-            self.encode(&mut out, &line, false, now);
-            entry(&out);
+            self.encode(entries.next_entry(), &line, false, &Stamp::new(now));
         }
         self.cut_line_time = None;
     }
 
-    fn encode(&self, out: &mut Vec<u8>, line: &[u8], newline: bool, now: Time) {
+    fn encode(&self, out: &mut Vec<u8>, line: &[u8], newline: bool, stamp: &Stamp) {
+        out.reserve(line.len() + 2 * MAX_FRAME_BYTES);
         out.extend_from_slice(b"{\"log\":\"");
         escape(out, line);
         if newline {
             out.extend_from_slice(b"\\n");
         }
-        out.extend_from_slice(b"\",\"stream\":\"");
-        out.extend_from_slice(self.name.as_bytes());
-        out.extend_from_slice(b"\",\"time\":\"");
-        time(out, self.cut_line_time.unwrap_or(now));
+        out.extend_from_slice(match self.name {
+            Name::Stdout => b"\",\"stream\":\"stdout\",\"time\":\"",
+            Name::Stderr => b"\",\"stream\":\"stderr\",\"time\":\"",
+        });
+        match self.cut_line_time {
+            None => stamp.put(out),
+            Some(time) => Stamp::new(time).put(out),
+        }
         out.extend_from_slice(b"\"}\n");
     }
 }
 
-/// How far plain bytes go at a time.
-const STRIDE: usize = 16;
+/// What an entry has beside its text, rounded up.
+const MAX_FRAME_BYTES: usize = 96;
 
-/// Whether a byte must be looked at: not plain ASCII text, or special in JSON or HTML.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut c = 0;
-    while c < 256 {
-        table[c] = c < 0x20 || c >= 0x80 || matches!(c as u8, b'"' | b'\\' | b'<' | b'>' | b'&');
-        c += 1;
+/// A time and its text, so that the next nanosecond costs no division.
+struct Stamp {
+    time: Time,
+    text: [u8; 30],
+}
+
+impl Stamp {
+    fn new(time: Time) -> Self {
+        Self { time, text: time.rfc3339_fixed() }
     }
-    table
-};
+
+    fn advance(&mut self) {
+        self.time = Time(self.time.0 + 1);
+        // The fraction's nine digits stand before the Z.
+        for digit in self.text[20..29].iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                return;
+            }
+            *digit = b'0';
+        }
+        self.text = self.time.rfc3339_fixed();
+    }
+
+    /// RFC3339Nano: without the fraction's trailing zeros, and without its point when nothing is left.
+    fn put(&self, out: &mut Vec<u8>) {
+        let mut end = 29;
+        while self.text[end - 1] == b'0' && end > 20 {
+            end -= 1;
+        }
+        let end = if end == 20 { 19 } else { end };
+        out.extend_from_slice(&self.text[..end]);
+        out.push(b'Z');
+    }
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGHS: u64 = ONES << 7;
+
+/// A bit in each byte of `word` that is zero (and perhaps in bytes above one: enough to know that there is one).
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// Whether one of the eight bytes is special in JSON or in Go's HTML-safe form of it, or no plain ASCII.
+/// Eight at a time by hand: this program is built for size, and the compiler leaves loops over bytes as they are.
+fn is_special(word: u64) -> bool {
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    // 0x22 and 0x26, 0x3c and 0x3e, differ in one bit each.
+    let quote_ampersand = zeros((word | (ONES * 0x04)) ^ (ONES * 0x26));
+    let less_greater = zeros((word | (ONES * 0x02)) ^ (ONES * 0x3e));
+    let backslash = zeros(word ^ (ONES * 0x5c));
+    (control | word | quote_ampersand | less_greater | backslash) & HIGHS != 0
+}
 
 fn newline(data: &[u8]) -> Option<usize> {
-    // Blocks without a newline are skipped by a comparison that the compiler turns into vector code.
     let mut at = 0;
-    for block in data.chunks_exact(STRIDE) {
-        if block.iter().fold(false, |found, &c| found | (c == b'\n')) {
+    let (words, _) = data.as_chunks::<8>();
+    for word in words {
+        if zeros(u64::from_ne_bytes(*word) ^ (ONES * 0x0a)) != 0 {
             break;
         }
-        at += STRIDE;
+        at += 8;
     }
     data[at..].iter().position(|&c| c == b'\n').map(|i| at + i)
 }
 
+/// How many bytes from the start need no change.
 fn plain(data: &[u8]) -> usize {
     let mut at = 0;
-    for block in data.chunks_exact(STRIDE) {
-        let special = block.iter().fold(false, |found, &c| {
-            let html = (c == b'<') | (c == b'>') | (c == b'&');
-            found | !(0x20..0x80).contains(&c) | (c == b'"') | (c == b'\\') | html
-        });
-        if special {
+    let (words, _) = data.as_chunks::<8>();
+    for word in words {
+        if is_special(u64::from_ne_bytes(*word)) {
             break;
         }
-        at += STRIDE;
+        at += 8;
     }
-    at + data[at..].iter().take_while(|&&c| !SPECIAL[usize::from(c)]).count()
+    let special = |c: u8| !(0x20..0x80).contains(&c) || matches!(c, b'"' | b'\\' | b'<' | b'>' | b'&');
+    at + data[at..].iter().take_while(|&&c| !special(c)).count()
 }
 
 fn escape(out: &mut Vec<u8>, mut text: &[u8]) {
@@ -212,18 +252,6 @@ fn rune(text: &[u8]) -> Option<u8> {
     valid.then_some(first)
 }
 
-fn time(out: &mut Vec<u8>, at: Time) {
-    let text = at.rfc3339_fixed();
-    let mut end = 29;
-    while text[end - 1] == b'0' && end > 20 {
-        end -= 1;
-    }
-    // No digit left: the point goes too.
-    let end = if end == 20 { 19 } else { end };
-    out.extend_from_slice(&text[..end]);
-    out.push(b'Z');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,14 +259,19 @@ mod tests {
 
     const NOW: Time = Time(1_700_000_000_123_456_789);
 
+    impl Entries for Vec<u8> {
+        fn next_entry(&mut self) -> &mut Vec<u8> {
+            self
+        }
+    }
+
     fn log(reads: &[&[u8]]) -> String {
         let mut out = Vec::new();
         let mut stream = Stream::new(Name::Stdout);
-        let mut now = NOW;
-        for read in reads {
-            now = stream.feed(read, now, |e| out.extend_from_slice(e));
+        for (n, read) in reads.iter().enumerate() {
+            stream.feed(read, Time(NOW.0 + n as i64 * 1000), &mut out);
         }
-        stream.finish(now, |e| out.extend_from_slice(e));
+        stream.finish(NOW, &mut out);
         String::from_utf8(out).expect("entries are UTF-8")
     }
 
@@ -271,8 +304,38 @@ mod tests {
             (1_700_000_000_000_000_100, "2023-11-14T22:13:20.0000001Z"),
         ] {
             let mut out = Vec::new();
-            time(&mut out, Time(ns));
+            Stamp::new(Time(ns)).put(&mut out);
             assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn the_next_nanosecond() {
+        for (ns, text) in [
+            (1_700_000_000_000_000_000, "2023-11-14T22:13:20.000000001Z"),
+            (1_700_000_000_000_000_099, "2023-11-14T22:13:20.0000001Z"),
+            (1_700_000_000_999_999_999, "2023-11-14T22:13:21Z"),
+            (1_703_980_799_999_999_999, "2023-12-31T00:00:00Z"),
+        ] {
+            let (mut stamp, mut out) = (Stamp::new(Time(ns)), Vec::new());
+            stamp.advance();
+            stamp.put(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn every_special_byte_is_seen_at_every_place() {
+        for c in 0..=255u8 {
+            let special = c < 0x20 || c >= 0x80 || b"\"\\<>&".contains(&c);
+            for place in 0..24 {
+                for around in [b'a', b' ', 0x7f, b'!', b'%', b'=', b'[', b']'] {
+                    let mut text = [around; 24];
+                    text[place] = c;
+                    assert_eq!(plain(&text), if special { place } else { 24 }, "{c:#x} at {place}");
+                    assert_eq!(newline(&text), (c == b'\n').then_some(place));
+                }
+            }
         }
     }
 

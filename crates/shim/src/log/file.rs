@@ -3,6 +3,7 @@
 //! As Docker: before an entry is written to a file that has reached `max-size`, the file becomes `.1`,
 //! `.1` becomes `.2`, and so on; with one file it is removed. Readers hold the old file open.
 
+use crate::log::entry::Entries;
 use crate::{Error, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -43,21 +44,6 @@ impl LogFile {
             lost_bytes: 0,
             last_error: None,
         })
-    }
-
-    /// Adds an encoded entry to the batch.
-    pub fn push(&mut self, entry: &[u8]) {
-        if self.size + self.batch.len() as u64 >= self.max_size {
-            self.write_batch();
-            // When the batch was lost the file may be below its size again.
-            if self.size >= self.max_size {
-                self.rotate();
-            }
-        }
-        self.batch.extend_from_slice(entry);
-        if self.batch.len() >= BATCH_BYTES {
-            self.write_batch();
-        }
     }
 
     /// Writes the batch.
@@ -127,6 +113,22 @@ impl LogFile {
     }
 }
 
+impl Entries for LogFile {
+    fn next_entry(&mut self) -> &mut Vec<u8> {
+        if self.batch.len() >= BATCH_BYTES {
+            self.write_batch();
+        }
+        if self.size + self.batch.len() as u64 >= self.max_size {
+            self.write_batch();
+            // When the batch was lost the file may be below its size again.
+            if self.size >= self.max_size {
+                self.rotate();
+            }
+        }
+        &mut self.batch
+    }
+}
+
 fn open(path: &Path, extra: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | extra;
     rustix::fs::open(path, flags, Mode::from(MODE))
@@ -174,7 +176,7 @@ mod tests {
                 std::fs::create_dir(&dir).unwrap();
                 let mut file = LogFile::open(&dir.join("log"), max_size, max_file).unwrap();
                 for n in 1..=7 {
-                    file.push(format!("{n}\n").as_bytes());
+                    file.next_entry().extend_from_slice(format!("{n}\n").as_bytes());
                     if flush_each {
                         file.flush();
                     }
@@ -194,7 +196,7 @@ mod tests {
         let path = dir.path().join("log");
         std::fs::write(&path, "old\n").unwrap();
         let mut file = LogFile::open(&path, Some(4), 2).unwrap();
-        file.push(b"new\n");
+        file.next_entry().extend_from_slice(b"new\n");
         file.flush();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
         assert_eq!(std::fs::read_to_string(dir.path().join("log.1")).unwrap(), "old\n");

@@ -25,6 +25,7 @@ pub struct Wanted<'a> {
     pub host_pid: bool,
     pub memory: Option<i64>,
     pub exit_command: bool,
+    pub volatile: bool,
     pub port: Option<(OwnedFd, SocketAddrV4)>,
 }
 
@@ -168,6 +169,7 @@ impl Place {
             stdin_once: wanted.stdin_once,
             log: Log::JsonFile { path: path("data/log"), max_size: None, max_file: 1 },
             exit_command,
+            volatile: wanted.volatile,
             ports: wanted.port.iter().map(port).collect(),
             ..Settings::default()
         };
