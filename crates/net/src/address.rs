@@ -93,6 +93,15 @@ impl MacAddr {
         Self([0x02, 0x42, a, b, c, d])
     }
 
+    /// A locally administered address with Docker's `02:42:` in front, for a bridge: a bridge without an
+    /// address of its own takes the lowest of its ports, and changes it whenever they come and go.
+    pub(crate) fn random() -> crate::Result<Self> {
+        let mut bytes = [0x02, 0x42, 0, 0, 0, 0];
+        rustix::rand::getrandom(&mut bytes[2..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|e| crate::Error::kernel("getrandom(4 bytes)", e))?;
+        Ok(Self(bytes))
+    }
+
     /// Whether a station can have it: not a multicast address, not zero.
     pub fn is_unicast(&self) -> bool {
         self.0[0] & 1 == 0 && self.0 != [0; 6]

@@ -5,7 +5,7 @@
 
 use crate::netns::{read_sysctl, write_sysctl};
 use crate::route::{Link, RouteSocket};
-use crate::{BridgeConfig, Error, Result, Subnet, ipam};
+use crate::{BridgeConfig, Error, MacAddr, Result, Subnet, ipam};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr};
 use sys::trace;
@@ -56,7 +56,7 @@ pub(crate) fn ensure(route: &RouteSocket, config: &BridgeConfig) -> Result<Bridg
 fn make(route: &RouteSocket, config: &BridgeConfig) -> Result<Link> {
     let mut step = trace::step("bridge", "RTM_NEWLINK");
     step.note(format_args!("create {}", config.name));
-    step.check(route.create_bridge(&config.name, config.mtu))?;
+    step.check(route.create_bridge(&config.name, MacAddr::random()?, config.mtu))?;
     // dockerd does the same: the host takes no router's word that comes from a container.
     match write_sysctl(&format!("net/ipv6/conf/{}/accept_ra", config.name), "0") {
         Err(e) if e.errno() != Errno::NOENT.raw_os_error() => return Err(e),

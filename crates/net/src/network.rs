@@ -73,7 +73,9 @@ pub struct Opened {
 
 /// A bridge network of the host in whose network namespace it was opened.
 ///
-/// All functions may be repeated. Whatever changes the host is to be called under the network's lock.
+/// All functions may be repeated. [`Network::open`] and [`uninstall`] are to be called under the
+/// network's lock; what belongs to one container (attach, publish and their opposites) is one
+/// transaction of the kernel each and needs none.
 #[derive(Debug)]
 pub struct Network {
     route: RouteSocket,
@@ -103,6 +105,7 @@ impl Network {
         let network = Self { route, nft, bridge };
         network.declare()?;
         let forwarding_switched_on = network.forward()?;
+        network.spare_bridged_frames(ruleset)?;
         bridge::allow_route_localnet(&network.bridge.name)?;
         let (foreign_rules, warnings) = foreign::ensure(&network.nft)?;
         let bridge_created = network.bridge.created;
@@ -210,6 +213,12 @@ impl Network {
         let mut step = trace::step("nft elements", "NFT_MSG_NEWSETELEM");
         step.note(format_args!("{} {}", self.bridge.name, self.bridge.subnet));
         let mut transaction = Transaction::new();
+        // A bridge of that name had another subnet before it was deleted by somebody.
+        for subnet in elements::networks_of(&self.nft, &self.bridge.name)? {
+            for (set, list) in elements::of_network(&self.bridge.name, subnet) {
+                elements::delete(&mut transaction, set, &list);
+            }
+        }
         elements::add(&mut transaction, nets.0, &nets.1);
         elements::add(&mut transaction, own.0, &own.1);
         step.check(transaction.commit(&self.nft))
@@ -223,6 +232,21 @@ impl Network {
         ruleset::drop_foreign(&self.nft)?;
         bridge::set_forwarding(true)?;
         Ok(true)
+    }
+
+    /// Where br_netfilter shows bridged frames to the IPv4 hooks, those of foreign bridges must not be
+    /// taken for forwarded packets. nf_tables cannot compare two interfaces, so they are listed.
+    fn spare_bridged_frames(&self, ruleset: Installed) -> Result<()> {
+        let due = ruleset != Installed::Present || ruleset::has_foreign_drop(&self.nft)?;
+        if !due || !bridge::filters_frames() {
+            return Ok(());
+        }
+        let bridges = self.route.links_of_kind("bridge")?;
+        let foreign = bridges.iter().filter(|l| !l.name.starts_with(BRIDGE_PREFIX));
+        let list: Vec<_> = foreign.map(|l| elements::of_bridge(&l.name)).collect();
+        let mut transaction = Transaction::new();
+        elements::add(&mut transaction, ruleset::BRIDGED, &list);
+        transaction.commit(&self.nft)
     }
 
     /// The mapping whose port leads elsewhere already.

@@ -127,6 +127,19 @@ impl RouteSocket {
         self.collect(batch, parse_link)
     }
 
+    /// The links of one kind.
+    pub(crate) fn links_of_kind(&self, kind: &str) -> Result<Vec<Link>> {
+        let mut batch = Batch::new();
+        batch.message(RTM_GETLINK, NLM_F_DUMP, &ifinfo(0, 0), "RTM_GETLINK", kind);
+        let info = batch.nest(IFLA_LINKINFO);
+        batch.text(IFLA_INFO_KIND, kind);
+        batch.end(info);
+        let mut found = self.collect(batch, parse_link)?;
+        // A kernel that does not filter sends them all.
+        found.retain(|l| l.kind.as_deref() == Some(kind));
+        Ok(found)
+    }
+
     /// The link of that name, if there is one.
     pub fn link(&self, name: &str) -> Result<Option<Link>> {
         let mut batch = Batch::new();
@@ -183,11 +196,11 @@ impl RouteSocket {
     }
 
     /// Makes a bridge, up, without an address.
-    pub(crate) fn create_bridge(&self, name: &str, mtu: u32) -> Result<()> {
+    pub(crate) fn create_bridge(&self, name: &str, mac: MacAddr, mtu: u32) -> Result<()> {
         let mut batch = Batch::new();
         let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
         batch.message(RTM_NEWLINK, flags, &ifinfo(0, IFF_UP), "RTM_NEWLINK", format_args!("bridge {name}"));
-        batch.text(IFLA_IFNAME, name).u32(IFLA_MTU, mtu);
+        batch.text(IFLA_IFNAME, name).u32(IFLA_MTU, mtu).attr(IFLA_ADDRESS, &mac.0);
         let info = batch.nest(IFLA_LINKINFO);
         batch.attr(IFLA_INFO_KIND, b"bridge");
         batch.end(info);

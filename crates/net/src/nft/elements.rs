@@ -57,14 +57,33 @@ pub(crate) fn of_network(bridge: &str, subnet: Subnet) -> [(&'static str, Vec<El
     if after != [0; 4] {
         ranges.push(element(after, Vec::new(), ELEM_INTERVAL_END));
     }
-    let named = |address: Ipv4Addr| {
-        let mut key = vec![0; 16];
-        let name = &bridge.as_bytes()[..bridge.len().min(15)];
-        key[..name.len()].copy_from_slice(name);
-        key.extend_from_slice(&address.octets());
-        key
-    };
+    let named = |address: Ipv4Addr| [&interface(bridge)[..], &address.octets()].concat();
     [(NETS, ranges), (OWN, vec![element(named(subnet.base()), named(subnet.last()), 0)])]
+}
+
+/// The element that says that a foreign bridge is one.
+pub(crate) fn of_bridge(name: &str) -> Element {
+    let key = [interface(name), interface(name)].concat();
+    Element { key, key_end: Vec::new(), value: Vec::new(), flags: 0 }
+}
+
+/// The subnets that the ruleset believes to be on `bridge`.
+pub(crate) fn networks_of(socket: &NftSocket, bridge: &str) -> Result<Vec<Subnet>> {
+    let address = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.get(16..20)?.try_into().ok()?));
+    let subnet = |e: &Element| {
+        let (first, last) = (address(&e.key)?, address(&e.key_end)?);
+        let prefix = u8::try_from((first ^ last).leading_zeros()).ok()?;
+        (e.key[..16] == interface(bridge)).then(|| Subnet::containing(first.into(), prefix))?
+    };
+    Ok(dump(socket, OWN)?.iter().filter_map(subnet).collect())
+}
+
+/// An interface's name as a key: 16 bytes with zeros behind.
+fn interface(name: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    let bytes = &name.as_bytes()[..name.len().min(15)];
+    key[..bytes.len()].copy_from_slice(bytes);
+    key
 }
 
 /// Adds elements; one that is there with the same value is fine, with another value EBUSY.

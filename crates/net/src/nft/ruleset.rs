@@ -3,6 +3,7 @@
 //! ```text
 //! set  nets       ipv4 ranges: containers' subnets
 //! set  own        interface . ipv4 range: which bridge a subnet belongs to
+//! set  bridged    interface . interface: foreign bridges, twice each
 //! map  ports      address . protocol . port → address . port   (published on one host address)
 //! map  ports_any  protocol . port → address . port             (published on all of them)
 //!
@@ -10,10 +11,10 @@
 //! prerouting   prerouting −100   to a local address: publish      (from others and from containers)
 //! output       output     −100   to a local address: publish      (from the host, 127.0.0.1 too)
 //! publish                        dnat by `ports`, then by `ports_any`
-//! forward      forward       0   known connections pass; to `nets`: containers; from tare*: outward;
-//!                                everything else: foreign
+//! forward      forward       0   known connections and `bridged` pass; to `nets`: containers; from
+//!                                tare*: outward; everything else: foreign
 //! containers                     dnat'ed or from the own bridge: accept; else drop
-//! outward                        new, not dnat'ed, to another engine's bridge: drop; else accept
+//! outward                        new, not dnat'ed, to dockerd's bridge: drop; else accept
 //! foreign                        empty; when Tare switched ip_forward on: drop but for other engines
 //! postrouting  postrouting 100   masquerade: 127/8 into a bridge; containers leaving their bridge;
 //!                                containers that reach a sibling by a published port
@@ -35,6 +36,7 @@ use sys::trace;
 pub(crate) const TABLE: &str = "tare";
 pub(crate) const NETS: &str = "nets";
 pub(crate) const OWN: &str = "own";
+pub(crate) const BRIDGED: &str = "bridged";
 pub(crate) const PORTS: &str = "ports";
 pub(crate) const PORTS_ANY: &str = "ports_any";
 const FOREIGN: &str = "foreign";
@@ -48,9 +50,9 @@ const COMMENT: &str = "Tare ruleset ";
 /// Bridges of engines that bring their own firewall and need ip_forward, whoever switched it on.
 pub(crate) const ENGINES: [&str; 8] =
     ["docker", "br-", "podman", "cni", "virbr", "lxcbr", "lxdbr", "incusbr"];
-/// Those whose firewall we ask to let our containers' packets pass: what it would have dropped of
-/// them is dropped here.
-const ISOLATED: [&str; 2] = ["docker", "br-"];
+/// We ask dockerd's firewall to let our containers' packets pass; what it would have dropped of them
+/// is dropped here. (It shields its other bridges, whose names are not told from a `br-lan`, before.)
+const ISOLATED: Name<'static> = Name::Exact("docker0");
 
 const BRIDGES: Name<'static> = Name::Prefix("tare");
 const LOOPBACK: Name<'static> = Name::Exact("lo");
@@ -185,6 +187,8 @@ fn write_forwarding(t: &mut Transaction) {
     let v4 = Expr::Family(PROTO_IPV4);
     let to_nets = [v4, Expr::LoadDestination(0), Expr::InSet(NETS, true), Expr::Jump("containers")];
     t.rule(TABLE, "forward", &[Expr::State(CT_KNOWN), Expr::Accept]);
+    // Frames that br_netfilter shows us are not forwarded, they stay on their bridge.
+    t.rule(TABLE, "forward", &[Expr::LoadIn(0), Expr::LoadOut(4), Expr::InSet(BRIDGED, true), Expr::Accept]);
     t.rule(TABLE, "forward", &to_nets);
     t.rule(TABLE, "forward", &[Expr::In(Cmp::Is, BRIDGES), Expr::Jump("outward")]);
     t.rule(TABLE, "forward", &[Expr::Jump(FOREIGN)]);
@@ -192,10 +196,7 @@ fn write_forwarding(t: &mut Transaction) {
     t.rule(TABLE, "containers", &[Expr::Status(CT_DNAT, true), Expr::Accept]);
     t.rule(TABLE, "containers", &from_own);
     t.rule(TABLE, "containers", &[Expr::Drop]);
-    for engine in ISOLATED {
-        let out = Expr::Out(Cmp::Is, Name::Prefix(engine));
-        t.rule(TABLE, "outward", &[out, Expr::Status(CT_DNAT, false), Expr::Drop]);
-    }
+    t.rule(TABLE, "outward", &[Expr::Out(Cmp::Is, ISOLATED), Expr::Status(CT_DNAT, false), Expr::Drop]);
     t.rule(TABLE, "outward", &[Expr::Accept]);
 }
 
@@ -241,9 +242,10 @@ const PROTOCOL: (u32, u32) = (12, 4);
 const SERVICE: (u32, u32) = (13, 4);
 const IFNAME: (u32, u32) = (41, 16);
 
-pub(crate) const SETS: [Shape; 4] = [
+pub(crate) const SETS: [Shape; 5] = [
     Shape { name: NETS, key: &[IPV4], value: &[], interval: true },
     Shape { name: OWN, key: &[IFNAME, IPV4], value: &[], interval: true },
+    Shape { name: BRIDGED, key: &[IFNAME, IFNAME], value: &[], interval: false },
     Shape { name: PORTS, key: &[IPV4, PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },
     Shape { name: PORTS_ANY, key: &[PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },
 ];

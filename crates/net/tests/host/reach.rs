@@ -39,6 +39,8 @@ fn published_ports_answer_where_they_are_published() {
         let network = open().network;
         let c = container(&network, 2);
         serve(c.netns.as_fd(), ANY, 80, "web");
+        // The strictest reverse path filter, as some distributions have it.
+        run("for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 > $f; done");
         network
             .publish(&[
                 map(ANY, 8080, &c, Tcp),
@@ -197,5 +199,26 @@ fn foreign_forwarding_is_dropped_where_tare_switched_it_on() {
         );
         assert!(!open().forwarding_switched_on);
         assert_eq!(ask_from(&neighbour.netns, there, 80).unwrap(), "other 192.0.2.1");
+    });
+}
+
+#[test]
+fn frames_on_foreign_bridges_stay_untouched() {
+    inside("reach::frames_on_foreign_bridges_stay_untouched", || {
+        run("ip link add br0 type bridge; ip link set br0 up
+            for n in 1 2; do
+                ip netns add vm$n
+                ip link add tap$n type veth peer name eth0 netns vm$n
+                ip link set tap$n master br0 up
+                ip -n vm$n addr add 198.51.100.$n/24 dev eth0
+                ip -n vm$n link set eth0 up
+            done
+            test ! -e /proc/sys/net/bridge || echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables");
+        let vm = |n| net::Netns::open(format!("/run/netns/vm{n}").as_ref()).unwrap();
+        serve(vm(2).as_fd(), ANY, 80, "vm");
+        let there = Ipv4Addr::new(198, 51, 100, 2);
+        assert!(ask_from(&vm(1), there, 80).is_some());
+        assert!(open().forwarding_switched_on);
+        assert!(ask_from(&vm(1), there, 80).is_some(), "bridged, not forwarded");
     });
 }

@@ -104,6 +104,54 @@ fn another_version_is_replaced_with_its_elements() {
 }
 
 #[test]
+fn a_bridge_keeps_its_hardware_address_and_loses_a_former_subnet() {
+    inside("ruleset::a_bridge_keeps_its_hardware_address_and_loses_a_former_subnet", || {
+        let network = open().network;
+        let mac = network.route().link("tare0").unwrap().unwrap().mac;
+        let c = container(&network, 2);
+        assert_eq!(network.route().link("tare0").unwrap().unwrap().mac, mac);
+        drop(c);
+        // Somebody deletes the bridge; its pool belongs to somebody else when it comes again.
+        run("ip link del tare0; ip link add other0 type bridge; ip addr add 172.17.0.1/16 dev other0");
+        let again = open();
+        assert_eq!((again.bridge_created, again.ruleset), (true, Installed::Present));
+        assert_eq!(again.network.subnet().to_string(), "172.18.0.0/16");
+        let listed = run("nft list set inet tare nets; nft list set inet tare own");
+        assert!(listed.contains("172.18.0.0/16") && !listed.contains("172.17"), "{listed}");
+    });
+}
+
+#[test]
+fn many_at_once() {
+    inside("ruleset::many_at_once", || {
+        let network = &open().network;
+        let containers: Vec<Container> = std::thread::scope(|scope| {
+            let start = |n: u8| {
+                // Each with handles of its own, as several processes have.
+                let network = open().network;
+                let c = container(&network, n);
+                network.publish(&[map(ANY, 8000 + u16::from(n), &c, Tcp)]).unwrap();
+                c
+            };
+            let threads: Vec<_> = (2..34).map(|n| scope.spawn(move || start(n))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        for c in &containers {
+            serve(c.netns.as_fd(), ANY, 80, "c");
+            let port = 8000 + u16::from(c.endpoint.address.octets()[3]);
+            assert_eq!(ask(Ipv4Addr::LOCALHOST, port).unwrap(), "c 172.17.0.1");
+        }
+        std::thread::scope(|scope| {
+            for c in &containers {
+                let port = 8000 + u16::from(c.endpoint.address.octets()[3]);
+                scope.spawn(move || network.unpublish(&[map(ANY, port, c, Tcp)]).unwrap());
+            }
+        });
+        assert!(!run("nft list map inet tare ports_any").contains("elements"));
+    });
+}
+
+#[test]
 fn endpoints_go_with_their_namespace_and_leave_nothing() {
     inside("ruleset::endpoints_go_with_their_namespace_and_leave_nothing", || {
         let base = run("ip link; ip addr; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward");
