@@ -74,6 +74,10 @@ impl ChildEnd {
         send(self.0.as_fd(), &report.encode(), &[fd])
     }
 
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// A second handle on the same end.
     pub(crate) fn try_clone(&self) -> Result<Self> {
         Ok(Self(rustix::io::fcntl_dupfd_cloexec(&self.0, 3).what(|| "fcntl(F_DUPFD_CLOEXEC)")?))

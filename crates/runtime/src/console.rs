@@ -27,7 +27,7 @@ pub(crate) fn open(root: &Root, size: Option<WindowSize>) -> Result<Console> {
         let master =
             root.open(Path::new("/dev/pts/ptmx"), flags, 0).what(|| "open the container's /dev/pts/ptmx")?;
         let file_system = fstatfs(&master).what(|| "fstatfs(/dev/pts/ptmx)")?;
-        if file_system.f_type as i64 != DEVPTS_SUPER_MAGIC {
+        if file_system.f_type != DEVPTS_SUPER_MAGIC {
             return Err(Error::new(Kind::Invalid, "/dev/pts/ptmx of the container is not on a devpts"));
         }
         rustix::pty::unlockpt(&master).what(|| "ioctl(TIOCSPTLCK)")?;

@@ -156,8 +156,7 @@ fn run(job: &Exec<'_>) -> Result<()> {
     rustix::process::setsid().what(|| "setsid()")?;
     let slave = terminal(job)?;
     init::stdio(&options.stdio, slave.as_ref(), process)?;
-    let seccomp = options.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let identity = Identity::of(process, seccomp)?;
+    let identity = Identity::of(process, options.spec)?;
     if job.limits {
         for warning in limits::rlimits(process)? {
             job.channel.report(&Report::Warning(warning))?;

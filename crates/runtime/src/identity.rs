@@ -24,11 +24,30 @@ pub(crate) struct Identity<'a> {
     filter: Option<Program>,
 }
 
+/// By this annotation, and no `linux.seccomp`, a spec asks for Docker's default profile for the
+/// process's bounding set. For the default set the filter was compiled with this program.
+const SECCOMP_ANNOTATION: &str = "io.tare.seccomp";
+const SECCOMP_DOCKER_DEFAULT: &str = "docker-default";
+
+fn filter(process: &Process, spec: &Spec) -> Result<Option<seccomp::Program>> {
+    if let Some(profile) = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) {
+        return Ok(Some(seccomp::compile(profile)?));
+    }
+    match spec.annotations.get(SECCOMP_ANNOTATION).map(String::as_str) {
+        None => Ok(None),
+        Some(SECCOMP_DOCKER_DEFAULT) => {
+            let bounding = process.capabilities.as_ref().map_or(&[][..], |sets| &sets.bounding[..]);
+            Ok(Some(seccomp::docker_default_for(bounding)?))
+        }
+        Some(other) => Err(Error::unsupported(format!("seccomp profile {other:?} of the annotation {SECCOMP_ANNOTATION}"))),
+    }
+}
+
 impl<'a> Identity<'a> {
     /// Compiles the filter and reads the capability names.
-    pub(crate) fn of(process: &'a Process, seccomp: Option<&Seccomp>) -> Result<Self> {
+    pub(crate) fn of(process: &'a Process, spec: &Spec) -> Result<Self> {
         let mut step = trace::step("seccomp", "compile");
-        let filter = step.check(seccomp.map(seccomp::compile).transpose())?;
+        let filter = step.check(filter(process, spec))?;
         if let Some(filter) = &filter {
             step.note(format_args!("{} instructions", filter.insns().len()));
         } else {

@@ -23,6 +23,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use sys::process::SingleThread;
 use sys::trace;
 
+/// The descriptors before are the standard streams.
+pub(crate) const FIRST_AFTER_STDIO: u32 = 3;
+
 /// What the new process is made of.
 pub(crate) struct Init<'a> {
     pub(crate) namespaces: Namespaces,
@@ -42,7 +45,10 @@ pub(crate) fn main(init: Init<'_>) -> i32 {
 /// Runs the setup up to `execve`; true never comes back but for the helper.
 fn run(init: Init<'_>) -> bool {
     let result = setup(&init);
-    report(&init.channel, result)
+    let done = report(&init.channel, result);
+    // What it owns may be closed already (see `let_go`), and the process ends now.
+    std::mem::forget(init);
+    done
 }
 
 /// Tells the caller how it failed.
@@ -119,6 +125,7 @@ fn setup(init: &Init<'_>) -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let own_fds = rustix::fs::open("/proc/self/fd", flags, Mode::empty()).what(|| "open(/proc/self/fd)")?;
     let slave = root(init, process)?;
+    let_go(init, slave.as_ref(), &own_fds)?;
     stdio(&init.options.stdio, slave.as_ref(), process)?;
     pass_gate(init, process, &own_fds)
 }
@@ -250,6 +257,23 @@ fn root(init: &Init<'_>, process: &Process) -> Result<Option<OwnedFd>> {
     Ok(slave)
 }
 
+/// From here on nothing of the caller's is needed. Init may stand at its gate for hours, and would hold the
+/// caller's locks and sockets open all the time. Their owners in the copied memory are never dropped: see [`main`].
+fn let_go(init: &Init<'_>, slave: Option<&OwnedFd>, own_fds: &OwnedFd) -> Result<()> {
+    let options = &init.options;
+    let mut keep = vec![init.channel.as_fd(), own_fds.as_fd()];
+    keep.extend(slave.map(AsFd::as_fd));
+    if let Stdio::Pipes { stdin, stdout, stderr } = &options.stdio {
+        keep.extend([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+    }
+    if let Gate::Fifo(fifo) = &options.gate {
+        keep.push(fifo.as_fd());
+    }
+    let sink = trace::current_sink();
+    keep.extend(sink.as_ref().map(|sink| sink.as_fd()));
+    Ok(sys::descriptors::close_all_but(FIRST_AFTER_STDIO + options.listen_fds + options.preserve_fds, &keep)?)
+}
+
 fn hook_state<'a>(init: &Init<'a>) -> HookState<'a> {
     HookState {
         id: init.options.id,
@@ -287,8 +311,7 @@ fn pass_gate(init: &Init<'_>, process: &Process, own_fds: &OwnedFd) -> Result<()
         Gate::Fifo(fifo) => Some((own_fds, fifo.as_fd())),
         Gate::Immediate | Gate::Hold => None,
     };
-    let seccomp = options.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let identity = Identity::of(process, seccomp)?;
+    let identity = Identity::of(process, options.spec)?;
     if !init.namespaces.is_private(NamespaceKind::User) {
         for warning in limits::rlimits(process)? {
             init.channel.report(&Report::Warning(warning))?;

@@ -18,7 +18,9 @@
 //! environment variable, no terminal and no configuration. [`command`] is the part that speaks: runc's
 //! command line over the same calls.
 
+mod caps;
 mod channel;
+pub mod command;
 mod console;
 mod create;
 mod error;
@@ -33,6 +35,7 @@ mod network;
 mod program;
 mod protocol;
 mod rootfs;
+mod state;
 mod validate;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -42,6 +45,7 @@ pub use create::{Created, Creating, Starting, create};
 pub use error::{Error, Kind, Result};
 pub use exec::{Executed, Executing, exec};
 pub use hooks::{HookPhase, HookRun, HookState, spawn_hooks};
+pub use state::{Container, Root, State, Status};
 
 /// The standard streams of a new process.
 #[derive(Debug)]
@@ -163,28 +167,7 @@ pub fn validate_id(id: &str) -> Result<()> {
     validate::id(id)
 }
 
-// Until the seccomp compiler and the capability sets are committed by their author: refused by name.
-mod caps {
-    use crate::{Error, Kind, Result};
-    #[derive(Debug)]
-    pub(crate) struct Sets;
-    impl Sets {
-        pub(crate) fn from_spec(_: &oci::runtime::Capabilities) -> Result<Self> {
-            Err(Error::new(Kind::Unsupported, "process.capabilities is not supported yet"))
-        }
-        pub(crate) fn drop_bounding(&self) -> Result<()> {
-            Ok(())
-        }
-        pub(crate) fn apply(&self) -> Result<()> {
-            Ok(())
-        }
-    }
-    impl std::fmt::Display for Sets {
-        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            Ok(())
-        }
-    }
-}
+// Until the seccomp compiler is committed by its author: refused by name.
 mod seccomp {
     use crate::{Error, Kind, Result};
     #[derive(Debug)]

@@ -89,7 +89,7 @@ fn rlimit(pid: Option<Pid>, limit: &Rlimit) -> Result<Option<String>> {
     step.note(format_args!("{} {}:{}", limit.kind, limit.soft, limit.hard));
     let resource = resource(&limit.kind)?;
     let wanted = rustix::process::Rlimit { current: finite(limit.soft), maximum: finite(limit.hard) };
-    match prlimit(pid, resource, wanted.clone()) {
+    match prlimit(pid, resource, wanted) {
         Ok(_) => return Ok(None),
         Err(Errno::PERM) => {}
         Err(e) => {

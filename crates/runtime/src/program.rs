@@ -2,6 +2,7 @@
 
 use crate::WindowSize;
 use crate::error::{Error, Kind, Result};
+use crate::init::FIRST_AFTER_STDIO;
 use crate::lookup;
 use oci::runtime::Process;
 use rustix::fs::{Mode, OFlags};
@@ -14,7 +15,6 @@ use sys::trace;
 
 /// A container's /etc/passwd is read up to here.
 const PASSWD_MAX: u64 = 1 << 20;
-const FIRST_AFTER_STDIO: u32 = 3;
 
 /// Ready to be executed.
 pub(crate) struct Program {

@@ -174,7 +174,7 @@ impl Rootfs<'_> {
     /// Nothing may be mounted over the kernel's own files in /proc, or security settings written there
     /// would go elsewhere. /proc itself may be replaced by another procfs only.
     fn check_proc(&self, path: &Path, target: BorrowedFd<'_>, source: Option<BorrowedFd<'_>>) -> Result<()> {
-        let is_proc = |fd| fstatfs(fd).is_ok_and(|s| s.f_type as i64 == PROC_SUPER_MAGIC);
+        let is_proc = |fd| fstatfs(fd).is_ok_and(|s| s.f_type == PROC_SUPER_MAGIC);
         if normal(path) == Path::new("/proc") {
             return match source {
                 Some(source) if is_proc(source) => Ok(()),

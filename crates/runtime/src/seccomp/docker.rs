@@ -60,6 +60,20 @@ pub fn docker_default_program() -> Program {
     Program { insns: Cow::Borrowed(&DEFAULT_FILTER), flags: sys::seccomp::FLAG_SPEC_ALLOW }
 }
 
+/// The filter of Docker's default profile for a process with this bounding set, on this machine:
+/// compiled with this program for the default set, at the call for others.
+pub fn docker_default_for(bounding: &[String]) -> Result<Program> {
+    let same = bounding.len() == DEFAULT_CAPABILITIES.len()
+        && bounding.iter().all(|name| DEFAULT_CAPABILITIES.contains(&name.as_str()));
+    if same {
+        return Ok(docker_default_program());
+    }
+    match docker_default(bounding, NATIVE_ARCH, RECENT_KERNEL) {
+        Some(profile) => super::compile(&profile),
+        None => Ok(docker_default_program()),
+    }
+}
+
 /// Whether this is what [`docker_default`] yields for the default capabilities on this machine.
 pub(super) fn is_default(seccomp: &Seccomp) -> bool {
     let has = |name: &str| DEFAULT_CAPABILITIES.contains(&name);

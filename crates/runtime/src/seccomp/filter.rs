@@ -122,6 +122,12 @@ impl Arch {
         }
     }
 
+    /// Whether its arguments have 64 bits. Of the others the low half is compared, as by libseccomp: x32 passes
+    /// registers of 64 bits to a kernel that mostly looks at their low halves.
+    fn is_wide(self) -> bool {
+        matches!(self, Self::X86_64 | Self::Aarch64)
+    }
+
     /// Its name in the spec.
     pub(crate) fn spec_name(self) -> &'static str {
         match self {
@@ -181,6 +187,13 @@ impl Filter {
         }
         let call = numbers.calls.entry(number).or_insert_with(|| Call::Rules(Vec::new()));
         let Call::Rules(rules) = call else { return };
+        let narrow: Vec<Condition>;
+        let conditions = if arch.is_wide() {
+            conditions
+        } else {
+            narrow = conditions.iter().map(Condition::narrow).collect();
+            &narrow
+        };
         if conditions.is_empty() {
             *call = Call::Always(action);
         } else if has_repeated_argument(conditions) {
@@ -243,7 +256,7 @@ impl Filter {
         for (&number, call) in &numbers.calls {
             gap(ranges, next, number);
             let known = shared.iter().find(|(c, _)| *c == call).map(|&(_, t)| t);
-            let target = known.unwrap_or_else(|| self.call(emitter, call));
+            let target = known.unwrap_or_else(|| self.call(emitter, call, numbers.arch.is_wide()));
             if known.is_none() {
                 shared.push((call, target));
             }
@@ -253,7 +266,7 @@ impl Filter {
         gap(ranges, next, X32_BIT);
     }
 
-    fn call(&self, emitter: &mut Emitter, call: &Call) -> Target {
+    fn call(&self, emitter: &mut Emitter, call: &Call, wide: bool) -> Target {
         let default = Target::Return(self.default);
         let rules = match call {
             Call::Always(action) => return Target::Return(*action),
@@ -263,12 +276,15 @@ impl Filter {
             let offset = OFFSET_ARGS + 8 * argument.arg;
             let low = tree(emitter, &argument.low);
             let low = emitter.load(offset, low);
+            if !wide {
+                return low;
+            }
             let high = emitter.test(Test::Equal, 0, low, argument.above);
             return emitter.load(offset + 4, high);
         }
         rules.iter().rev().fold(default, |next, (conditions, action)| {
             let met = Target::Return(*action);
-            conditions.iter().rev().fold(met, |met, c| condition(emitter, c, met, next))
+            conditions.iter().rev().fold(met, |met, c| condition(emitter, c, wide, met, next))
         })
     }
 }
@@ -321,8 +337,8 @@ fn multiplexed(name: &str) -> Option<(u32, u64)> {
     IPC.iter().find(|(n, _)| *n == name).map(|&(_, function)| (117, function))
 }
 
-/// Code for one condition: `met` or `not`.
-fn condition(emitter: &mut Emitter, c: &Condition, met: Target, not: Target) -> Target {
+/// Code for one condition: `met` or `not`; without `wide`, on the argument's low half only.
+fn condition(emitter: &mut Emitter, c: &Condition, wide: bool, met: Target, not: Target) -> Target {
     let (high, low) = ((c.value >> 32) as u32, c.value as u32);
     let offset = OFFSET_ARGS + 8 * c.arg;
     // "Less" is "not greater or equal".
@@ -334,6 +350,9 @@ fn condition(emitter: &mut Emitter, c: &Condition, met: Target, not: Target) -> 
         Op::Equal | Op::NotEqual => {
             let test = emitter.test(Test::Equal, low, met, not);
             let load = emitter.load(offset, test);
+            if !wide {
+                return load;
+            }
             let test = emitter.test(Test::Equal, high, load, not);
             emitter.load(offset + 4, test)
         }
@@ -341,7 +360,7 @@ fn condition(emitter: &mut Emitter, c: &Condition, met: Target, not: Target) -> 
             let test = emitter.test(Test::Equal, c.value_two as u32, met, not);
             let mask = emitter.and(low, test);
             let load = emitter.load(offset, mask);
-            if high == 0 && c.value_two >> 32 == 0 {
+            if !wide || (high == 0 && c.value_two >> 32 == 0) {
                 return load;
             }
             let test = emitter.test(Test::Equal, (c.value_two >> 32) as u32, load, not);
@@ -355,6 +374,9 @@ fn condition(emitter: &mut Emitter, c: &Condition, met: Target, not: Target) -> 
             };
             let test = emitter.test(low_test, low, met, not);
             let load = emitter.load(offset, test);
+            if !wide {
+                return load;
+            }
             let test = emitter.test(Test::Equal, high, load, not);
             let test = emitter.test(Test::Greater, high, met, test);
             emitter.load(offset + 4, test)
@@ -398,6 +420,11 @@ fn one_argument(rules: &[(Vec<Condition>, u32)], default: u32) -> Option<OneArgu
 }
 
 impl Condition {
+    fn narrow(&self) -> Self {
+        let low = u64::from(u32::MAX);
+        Self { value: self.value & low, value_two: self.value_two & low, ..*self }
+    }
+
     /// Whether the condition is met by this value of its argument.
     pub(crate) fn holds(&self, value: u64) -> bool {
         match self.op {

@@ -78,7 +78,11 @@ impl<'a> Reading<'a> {
     fn action(&self, data: &Data) -> u32 {
         let newer = newer_is_enosys(self.spec);
         let Some((arch, number)) = self.which(data) else {
-            return if is_x32(data) && newer && self.newest.contains_key(&self.native) {
+            return if self.native == Arch::X86_64
+                && is_x32(data)
+                && newer
+                && self.newest.contains_key(&self.native)
+            {
                 ERRNO | 38
             } else {
                 0
@@ -94,7 +98,7 @@ impl<'a> Reading<'a> {
             if rule.args.is_empty() {
                 return action;
             }
-            if conditional.is_none() && args_hold(&rule.args, &data.args) {
+            if conditional.is_none() && args_hold(&rule.args, &data.args, arch) {
                 conditional = Some(action);
             }
         }
@@ -131,9 +135,11 @@ fn is_x32(data: &Data) -> bool {
     data.audit == Arch::X32.audit() && data.number >= 0x4000_0000
 }
 
-fn args_hold(args: &[Arg], values: &[u64; 6]) -> bool {
+fn args_hold(args: &[Arg], values: &[u64; 6], arch: Arch) -> bool {
+    let mask = if matches!(arch, Arch::X86_64 | Arch::Aarch64) { u64::MAX } else { u64::from(u32::MAX) };
     let holds = |a: &Arg| {
-        let value = values[a.index as usize];
+        let value = values[a.index as usize] & mask;
+        let a = Arg { value: a.value & mask, value_two: a.value_two & mask, ..*a };
         match a.op {
             Operator::NotEqual => value != a.value,
             Operator::Less => value < a.value,
