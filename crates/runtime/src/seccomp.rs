@@ -24,7 +24,7 @@ use filter::{
     ALLOW, Arch, Condition, ERRNO, Filter, KILL_PROCESS, KILL_THREAD, LOG, NOTIFY, Op, TRACE, TRAP,
 };
 
-pub use docker::{NATIVE_ARCH, docker_default, docker_default_program};
+pub use docker::{NATIVE_ARCH, docker_default, docker_default_for, docker_default_program};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;

@@ -13,6 +13,7 @@ use sys::seccomp::Insn;
 use super::filter::{ALLOW, Arch, COLUMNS, Condition, Op};
 use super::profile::Rule;
 use super::{EPERM, Program};
+use crate::Result;
 
 mod generated {
     use super::{Arch, COLUMNS, Condition, Insn, Op, Rule};
