@@ -183,3 +183,16 @@ pub(crate) fn absent_is_fine(result: Result<usize>) -> Result<usize> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// The kernel is not hostile, but nothing it sends may make us panic.
+        #[test]
+        fn any_bytes_will_do(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

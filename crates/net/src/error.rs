@@ -36,14 +36,14 @@ pub enum Error {
     /// Every default pool overlaps an address or a route of the host.
     #[error("all predefined address pools have been fully subnetted")]
     NoFreePool,
-    /// The pool is used up.
+    /// The pool is used up; dockerd adds `: NAME (ID)` of the network.
     #[error("no available IPv4 addresses on this network's address pools")]
     NoFreeAddress,
     /// A wanted address is in use.
     #[error("Address already in use")]
     AddressInUse(Ipv4Addr),
     /// A wanted address cannot be given in this subnet.
-    #[error("invalid address {0}: it does not belong to any of this network's subnets")]
+    #[error("invalid address {0}: It does not belong to any of this network's subnets")]
     AddressOutOfRange(Ipv4Addr),
     /// A host port could not be bound; the source is the system call's error.
     #[error("failed to bind host port{} for {}", attempted(*.port, .request), .request)]

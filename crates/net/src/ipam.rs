@@ -193,15 +193,15 @@ mod tests {
             ("10.0.0.1", Err("Address already in use")),
             (
                 "10.0.0.0",
-                Err("invalid address 10.0.0.0: it does not belong to any of this network's subnets"),
+                Err("invalid address 10.0.0.0: It does not belong to any of this network's subnets"),
             ),
             (
                 "10.0.0.255",
-                Err("invalid address 10.0.0.255: it does not belong to any of this network's subnets"),
+                Err("invalid address 10.0.0.255: It does not belong to any of this network's subnets"),
             ),
             (
                 "10.0.1.1",
-                Err("invalid address 10.0.1.1: it does not belong to any of this network's subnets"),
+                Err("invalid address 10.0.1.1: It does not belong to any of this network's subnets"),
             ),
         ] {
             let got = pool.check(address.parse().unwrap(), &taken).map_err(|e| e.to_string());

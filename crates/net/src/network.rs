@@ -237,8 +237,9 @@ impl Network {
     /// Where br_netfilter shows bridged frames to the IPv4 hooks, those of foreign bridges must not be
     /// taken for forwarded packets. nf_tables cannot compare two interfaces, so they are listed.
     fn spare_bridged_frames(&self, ruleset: Installed) -> Result<()> {
-        let due = ruleset != Installed::Present || ruleset::has_foreign_drop(&self.nft)?;
-        if !due || !bridge::filters_frames() {
+        if !bridge::filters_frames()
+            || (ruleset == Installed::Present && !ruleset::has_foreign_drop(&self.nft)?)
+        {
             return Ok(());
         }
         let bridges = self.route.links_of_kind("bridge")?;

@@ -433,3 +433,16 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// The kernel is not hostile, but nothing it sends may make us panic.
+        #[test]
+        fn any_bytes_will_do(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = (parse_link(RTM_NEWLINK, &bytes), parse_address(RTM_NEWADDR, &bytes), parse_route(RTM_NEWROUTE, &bytes));
+        }
+    }
+}

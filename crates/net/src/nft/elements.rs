@@ -195,3 +195,43 @@ fn parse(message: u16, payload: &[u8]) -> Vec<Element> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::Protocol;
+
+    #[test]
+    fn keys_and_values() {
+        let port = |host: &str| PortMap {
+            host_ip: host.parse().unwrap(),
+            host_port: 0x1f90,
+            container_ip: Ipv4Addr::new(172, 17, 0, 2),
+            container_port: 80,
+            protocol: Protocol::Tcp,
+        };
+        let (set, element) = of_port(&port("0.0.0.0")).unwrap();
+        assert_eq!((set, &element.key[..]), (PORTS_ANY, &[6, 0, 0, 0, 0x1f, 0x90, 0, 0][..]));
+        assert_eq!(element.value, [172, 17, 0, 2, 0, 80, 0, 0]);
+        let (set, element) = of_port(&port("127.0.0.1")).unwrap();
+        assert_eq!((set, &element.key[..]), (PORTS, &[127, 0, 0, 1, 6, 0, 0, 0, 0x1f, 0x90, 0, 0][..]));
+        assert_eq!(of_port(&port("::")), None, "spliced, not redirected");
+        // The end of an interval lies behind it; behind the last address there is nothing.
+        for (subnet, ends) in [
+            ("172.17.0.0/16", vec![[172, 17, 0, 0], [172, 18, 0, 0]]),
+            ("255.255.255.0/24", vec![[255, 255, 255, 0]]),
+        ] {
+            let [(_, ranges), _] = of_network("tare0", subnet.parse().unwrap());
+            assert_eq!(ranges.iter().map(|e| e.key.clone()).collect::<Vec<_>>(), ends);
+        }
+    }
+
+    proptest::proptest! {
+        /// The kernel is not hostile, but nothing it sends may make us panic.
+        #[test]
+        fn any_bytes_will_do(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = parse(kind(NEWSETELEM), &bytes);
+        }
+    }
+}

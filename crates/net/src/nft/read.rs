@@ -6,10 +6,11 @@ use super::{
     NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, NftSocket,
     header, kind,
 };
-use crate::Result;
 use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_DUMP};
+use crate::{Error, Result};
 use rustix::io::Errno;
 
+const NFTA_CHAIN_USE: u16 = 6;
 /// NFTNL_UDATA_*_COMMENT: nft's and iptables' type of a comment in user data.
 const COMMENT: u8 = 0;
 
@@ -57,6 +58,22 @@ pub(crate) fn chains(socket: &NftSocket, family: u8) -> Result<Vec<Chain>> {
     let mut batch = Batch::new();
     batch.message(kind(GETCHAIN), NLM_F_DUMP, &header(family), "NFT_MSG_GETCHAIN", "");
     batch.dump(&mut socket.socket(), |m| (m.kind == kind(NEWCHAIN)).then(|| parse_chain(m.payload))?)
+}
+
+/// How many rules a chain has, and jumps lead to it (NFTA_CHAIN_USE): one small answer where a dump of
+/// the rules would be a large one.
+pub(crate) fn chain_use(socket: &NftSocket, family: u8, table: &str, chain: &str) -> Result<u32> {
+    let mut batch = Batch::new();
+    batch.message(kind(GETCHAIN), NLM_F_ACK, &header(family), "NFT_MSG_GETCHAIN", chain);
+    batch.text(NFTA_CHAIN_TABLE, table).text(NFTA_CHAIN_NAME, chain);
+    let mut count = None;
+    batch.send(&mut socket.socket(), |m| {
+        if m.kind == kind(NEWCHAIN) {
+            count =
+                m.payload.get(4..).and_then(|body| wire::find(body, NFTA_CHAIN_USE)).and_then(wire::as_be32);
+        }
+    })?;
+    count.ok_or(Error::Answer("NFT_MSG_GETCHAIN"))
 }
 
 /// All rules of a chain, from its head.
@@ -138,6 +155,14 @@ mod tests {
         assert_eq!(comment(&[7, 1, 9, 0, 2, b'x', 0]).as_deref(), Some("x"), "behind another value");
         for broken in [&[][..], &[0], &[0, 9, b'x'], &[1, 0, 1, 0]] {
             assert_eq!(comment(broken), None, "{broken:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// The kernel is not hostile, but nothing it sends may make us panic.
+        #[test]
+        fn any_bytes_will_do(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = (parse_chain(&bytes), parse_rule(&bytes), comment(&bytes), xt_comment(&bytes));
         }
     }
 }

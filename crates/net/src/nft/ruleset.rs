@@ -128,7 +128,8 @@ pub(crate) fn drop_foreign(socket: &NftSocket) -> Result<()> {
 
 /// Whether ip_forward was switched on by us.
 pub(crate) fn has_foreign_drop(socket: &NftSocket) -> Result<bool> {
-    Ok(!read::rules(socket, NFPROTO_INET, TABLE, FOREIGN)?.is_empty())
+    // One use is the jump from `forward`.
+    Ok(read::chain_use(socket, NFPROTO_INET, TABLE, FOREIGN)? > 1)
 }
 
 /// Removes everything.
