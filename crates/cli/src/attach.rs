@@ -112,22 +112,34 @@ pub async fn run(
                 }
             }
             caught = signals.next() => {
-                terminations += u32::from(caught.is_terminating());
-                if caught.is_window() {
-                    if let Some(window) = window {
-                        resize(client, target, window).await;
-                    }
-                } else if !hand_on(client, target, signals.forwards(), caught) {
-                    drop(raw.take());
-                    return Err(Error::code(128 + caught.number));
-                } else if terminations >= MAX_TERMINATIONS {
+                if caught.is_window()
+                    && let Some(window) = window
+                {
+                    resize(client, target, window).await;
+                }
+                terminations += u32::from(caught.is_request());
+                let handed_on = hand_on(client, target, signals.forwards(), caught);
+                if terminations >= MAX_TERMINATIONS {
                     drop(raw.take());
                     return Err(Error::failed("\ngot 3 SIGTERM/SIGINTs, forcefully exiting"));
+                }
+                if !handed_on && ends(target, caught) {
+                    drop(raw.take());
+                    return Err(Error::code(128 + caught.number));
                 }
             }
         }
     };
     Ok(end)
+}
+
+/// Whether a signal that is not handed on ends the command. A container in the foreground outlasts
+/// the first requests to end (Docker's CLI ignores them), everything else does not.
+fn ends(target: &Target, caught: Caught) -> bool {
+    match target {
+        Target::Container(_) => caught.is_terminating() && !caught.is_request(),
+        Target::Exec(_) => caught.is_terminating(),
+    }
 }
 
 /// Copies a stream of a container's output until it ends: logs.

@@ -20,6 +20,7 @@ use crate::flags::Action;
 use crate::grammar::Parsed;
 use crate::progress::Renderer;
 use crate::session::{Session, variable};
+use crate::signals::Signals;
 use crate::stdio::Out;
 
 /// Runs a command; the result is the exit code.
@@ -28,9 +29,25 @@ pub fn run(action: Option<Action>, session: Session<'_>, parsed: &Parsed) -> Res
     let flag = parsed.changed("explain").then(|| parsed.text("explain"));
     let form = explain::form(flag, variable("TARE_EXPLAIN").as_deref());
     session.block_on(form, |session| async move {
-        let result = perform(action, &session, parsed).await;
+        let result = if streams(action) {
+            // These deal with signals themselves: they may be the container's.
+            perform(action, &session, parsed).await
+        } else {
+            let mut signals = match Signals::catch_requests() {
+                Ok(signals) => signals,
+                Err(error) => return (session, Err(error)),
+            };
+            tokio::select! {
+                result = perform(action, &session, parsed) => result,
+                caught = signals.next() => Err(Error::code(128 + caught.number)),
+            }
+        };
         (session, result)
     })
+}
+
+fn streams(action: Action) -> bool {
+    matches!(action, Action::Run | Action::Start | Action::Attach | Action::Exec)
 }
 
 async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {

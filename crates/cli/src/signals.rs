@@ -55,6 +55,11 @@ impl Caught {
         TERMINATING.iter().any(|(n, _)| *n == self.number)
     }
 
+    /// Whether it is one of the two that ask politely.
+    pub fn is_request(self) -> bool {
+        matches!(self.name, "INT" | "TERM")
+    }
+
     /// Whether the window's size changed.
     pub fn is_window(self) -> bool {
         self.number == WINCH.0
@@ -69,6 +74,15 @@ impl Signals {
         if forward {
             list.extend(FORWARDED);
         }
+        Signals::of(list, forward)
+    }
+
+    /// Catches INT and TERM only: the command's exit code shall tell of them.
+    pub fn catch_requests() -> Result<Signals, Error> {
+        Signals::of(vec![(2, "INT"), (15, "TERM")], false)
+    }
+
+    fn of(list: Vec<(i32, &'static str)>, forward: bool) -> Result<Signals, Error> {
         let mut caught = Vec::new();
         for (number, name) in list {
             let stream = signal(SignalKind::from_raw(number)).map_err(|e| Error::io("signals", e))?;

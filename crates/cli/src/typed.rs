@@ -4,6 +4,7 @@
 //! map, and whether `null` is a nil slice, map or pointer, is told here by the field's name.
 
 use api::go::{Go, Struct, encode};
+use api::image::ImageInspect;
 use api::json::Json;
 
 use crate::template::Value;
@@ -31,6 +32,43 @@ const LISTS: &[&str] = &[
 /// An answer as a template's data.
 pub fn value<T: Struct>(answer: &T) -> Value {
     convert(&answer.to_go(), Some(&json(answer)), &format!("*{}", T::NAME), "")
+}
+
+/// An image as a template's data. Docker's client knows a smaller configuration than its engine
+/// sends (the OCI image specification's, with Docker's additions), and leaves out what is empty.
+pub fn image(answer: &ImageInspect) -> Value {
+    const CONFIG: &[&str] = &[
+        "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
+        "ArgsEscaped", "Healthcheck", "OnBuild", "Shell",
+    ];
+    let narrow = |whole: Json, keep: fn(&Json) -> bool| match whole {
+        Json::Object(pairs) => Json::Object(
+            pairs
+                .into_iter()
+                .map(|(name, value)| match value.as_object() {
+                    Some(config) if name == "Config" => {
+                        let known = CONFIG.iter().filter_map(|n| config.iter().find(|(k, _)| k == n));
+                        (name, Json::Object(known.filter(|(_, v)| keep(v)).cloned().collect()))
+                    }
+                    _ => (name, value),
+                })
+                .collect(),
+        ),
+        other => other,
+    };
+    let go = narrow(answer.to_go(), |_| true);
+    let json = narrow(json(answer), |value| !is_empty(value));
+    convert(&go, Some(&json), &format!("*{}", ImageInspect::NAME), "")
+}
+
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Null | Json::Bool(false) => true,
+        Json::String(text) => text.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        Json::Object(pairs) => pairs.is_empty(),
+        _ => false,
+    }
 }
 
 /// What Go would print of a decoded answer as JSON: not always what the engine sent.

@@ -71,6 +71,9 @@ pub async fn load(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
 /// `import`
 pub async fn import(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let source = parsed.args[0].as_str();
+    if let Some(name) = parsed.args.get(1) {
+        Reference::parse(name).map_err(|e| Error::failed(chain(&e)))?;
+    }
     let remote = source.starts_with("http://") || source.starts_with("https://");
     let options = ImportOptions {
         from_src: if remote { source.to_owned() } else { "-".to_owned() },

@@ -53,7 +53,7 @@ impl Kind {
             }
             Kind::Image => {
                 let (answer, raw) = client.image_inspect(name, None).await?;
-                Found { typed: typed::value(&answer), raw }
+                Found { typed: typed::image(&answer), raw }
             }
             Kind::Network => {
                 let (answer, raw) = client.network_inspect(name).await?;

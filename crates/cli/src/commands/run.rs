@@ -119,7 +119,7 @@ pub async fn exit_later(
             caught = signals.next() => {
                 if signals.forwards() && !caught.is_window() {
                     let _ = client.container_kill(id, caught.name).await;
-                } else if caught.is_terminating() {
+                } else if caught.is_terminating() && !caught.is_request() {
                     return Err(Error::code(128 + caught.number));
                 }
             }
