@@ -192,7 +192,7 @@ impl TestHost {
         self.write(
             &format!("{dir}/config.yml"),
             &format!(
-                "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {dir}/data}}}}\n\
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {dir}/data}}}}\n\
                  http: {{addr: \"{REGISTRY}\"}}\n"
             ),
         );
@@ -327,7 +327,7 @@ impl TestHost {
 impl Drop for TestHost {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for log in ["dockerd.log", "tare-daemon.log", "registry.log"] {
+            for log in ["dockerd.log", "tare-daemon.log"] {
                 let text = self.read(&format!("{OWN_DIR}/{log}"));
                 let from = text.lines().count().saturating_sub(20);
                 for line in text.lines().skip(from) {

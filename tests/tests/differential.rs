@@ -1,0 +1,442 @@
+//! Command lines that must give what Docker's CLI 28 and dockerd 28.5.2 give, as data.
+//!
+//! `$E` is the CLI, `$R` the registry. A line that shows a container's short id or a random name cannot be
+//! compared; a case that needs them names its containers and formats its output.
+
+use tests::differential::{Case, compare};
+
+const fn case(name: &'static str, lines: &'static [&'static str]) -> Case {
+    Case { name, lines }
+}
+
+const RUN: &[Case] = &[
+    case("output", &["$E run --rm $R/busybox echo hello"]),
+    case("exit code", &["$E run --rm $R/busybox sh -c 'exit 42'"]),
+    case("both streams", &["$E run --rm $R/busybox sh -c 'echo out; echo err >&2; exit 3'"]),
+    case(
+        "signal exit",
+        &["$E run --rm $R/busybox sh -c 'kill -9 $$'", "$E run --rm $R/busybox sh -c 'kill -15 $$; sleep 9'"],
+    ),
+    case("stdin", &["echo typed | $E run --rm -i $R/busybox cat", "echo typed | $E run --rm $R/busybox cat"]),
+    case("stdin binary", &["head -c 3000000 /dev/zero | $E run --rm -i $R/busybox sha256sum"]),
+    case("image defaults", &["$E run --rm $R/configured", "$E run --rm $R/configured more words"]),
+    case(
+        "entrypoint",
+        &[
+            "$E run --rm --entrypoint id $R/configured",
+            "$E run --rm --entrypoint /bin/pwd $R/configured",
+            "$E run --rm --entrypoint '' $R/configured echo cleared",
+            "$E run --rm --entrypoint env $R/configured | grep -v HOSTNAME | sort",
+        ],
+    ),
+    case(
+        "user",
+        &[
+            "$E run --rm -u 1234 $R/busybox id",
+            "$E run --rm -u www-data $R/busybox id",
+            "$E run --rm -u www-data:daemon $R/busybox id",
+            "$E run --rm -u 5:6 $R/busybox id",
+            "$E run --rm -u nobody $R/busybox sh -c 'echo $HOME'",
+        ],
+    ),
+    case("workdir", &["$E run --rm -w /new/folder $R/busybox pwd", "$E run --rm -w relative $R/busybox pwd"]),
+    case(
+        "environment",
+        &[
+            "$E run --rm -e A=1 -e B= -e=C=3 $R/busybox env | grep -v HOSTNAME | sort",
+            "D=outer $E run --rm -e D -e UNSET $R/busybox env | grep -v HOSTNAME | sort",
+            "$E run --rm --hostname box $R/busybox sh -c 'hostname; env | grep HOSTNAME; grep box /etc/hosts | cut -f 2'",
+        ],
+    ),
+    case(
+        "flags as pflag",
+        &[
+            "$E run --rm --tty=false $R/busybox echo a",
+            "$E run --rm --name a --name b -d $R/busybox true >/dev/null; $E wait b",
+        ],
+    ),
+    case(
+        "command not found",
+        &[
+            "$E run --rm $R/busybox no-such-program",
+            "$E run --name left $R/busybox /no/such/file",
+            "$E ps -a --format '{{.Names}} {{.Status}}'",
+        ],
+    ),
+    case("not executable", &["$E run --rm $R/busybox /etc/passwd", "$E run --rm $R/busybox /etc"]),
+    case("no command", &["$E run --rm $R/empty"]),
+    case(
+        "no such user",
+        &["$E run --rm -u nosuch $R/busybox true", "$E run --rm -u 0:nosuch $R/busybox true"],
+    ),
+    case(
+        "name in use",
+        &["$E run -d --name taken $R/busybox sleep 100 >/dev/null", "$E run --name taken $R/busybox true"],
+    ),
+    case("invalid name", &["$E run --name 'a b' $R/busybox true", "$E run --name - $R/busybox true"]),
+    case("invalid reference", &["$E run --rm $R/UPPER true", "$E run --rm 'a b' true", "$E pull ::"]),
+    case(
+        "unknown flag",
+        &["$E run --no-such-flag $R/busybox", "$E run --rm -Z $R/busybox", "$E ps --no-such-flag", "$E run"],
+    ),
+    case(
+        "unknown image",
+        &["$E run --rm $R/no-such-image true", "$E pull $R/no-such-image", "$E pull $R/busybox:no-such-tag"],
+    ),
+    case("registry down", &["$E pull 127.0.0.1:5999/busybox", "$E run --rm 127.0.0.1:5999/busybox true"]),
+    case(
+        "bad values",
+        &[
+            "$E run --rm --memory 1 $R/busybox true",
+            "$E run --rm --memory nonsense $R/busybox true",
+            "$E run --rm --cpus 1000 $R/busybox true",
+            "$E run --rm --cpus x $R/busybox true",
+            "$E run --rm -p x $R/busybox true",
+            "$E run --rm -p 70000:80 $R/busybox true",
+            "$E run --rm --network nosuch $R/busybox true",
+            "$E run --rm -v relative/path:/x:bad $R/busybox true",
+            "$E run --rm --cap-add NOSUCH $R/busybox true",
+            "$E run --rm --stop-timeout x $R/busybox true",
+            "$E run --rm --memory 64m --memory-swap 32m $R/busybox true",
+        ],
+    ),
+];
+
+const INSIDE: &[Case] = &[
+    case(
+        "root folder",
+        &["$E run --rm $R/busybox sh -c 'ls -ld / /dev /proc /sys /etc /tmp | cut -c 1-10; ls -A /'"],
+    ),
+    case("devices", &["$E run --rm $R/busybox sh -c 'ls /dev; ls -l /dev/null /dev/ptmx | cut -c 1-40'"]),
+    case(
+        "mounts",
+        &[
+            "$E run --rm $R/busybox awk '{print $2, $3}' /proc/mounts",
+            "$E run --rm $R/busybox sh -c \"grep -v overlay /proc/mounts | awk '{print \\$2, \\$4}' | grep -v /etc/\"",
+        ],
+    ),
+    case("capabilities", &["$E run --rm $R/busybox grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status"]),
+    case(
+        "capability flags",
+        &[
+            "$E run --rm --cap-add NET_ADMIN --cap-drop CHOWN $R/busybox grep Cap /proc/self/status",
+            "$E run --rm --cap-drop ALL $R/busybox grep Cap /proc/self/status",
+            "$E run --rm --cap-drop ALL --cap-add CAP_KILL $R/busybox grep Cap /proc/self/status",
+            "$E run --rm -u 1000 $R/busybox grep Cap /proc/self/status",
+            "$E run --rm -u 1000 --cap-add NET_RAW $R/busybox grep Cap /proc/self/status",
+        ],
+    ),
+    case("rlimits", &["$E run --rm $R/busybox cat /proc/self/limits"]),
+    case(
+        "process",
+        &[
+            "$E run --rm $R/busybox sh -c 'echo $$; cut -d \" \" -f 6 /proc/self/stat; umask; cat /proc/self/oom_score_adj; ls -l /proc/self/fd | wc -l'",
+        ],
+    ),
+    case(
+        "init",
+        &[
+            "$E run --rm --init $R/busybox sh -c 'ps -o comm | sort -u | head -3; cat /proc/1/cmdline | tr \"\\0\" \" \"'",
+        ],
+    ),
+    case(
+        "masked",
+        &[
+            "$E run --rm $R/busybox sh -c 'wc -c </proc/kcore; wc -c </proc/timer_list; ls /proc/acpi /sys/firmware /proc/scsi | wc -l; echo x >/proc/sys/kernel/hostname; echo x >/proc/sysrq-trigger; mkdir /sys/x'",
+        ],
+    ),
+    case(
+        "denied",
+        &[
+            "$E run --rm $R/busybox sh -c 'mount -t tmpfs x /tmp; hostname x; date -s 1; mknod /tmp/d b 8 0 && head -c 1 /tmp/d'",
+        ],
+    ),
+    case(
+        "read-only",
+        &[
+            "$E run --rm --read-only $R/busybox sh -c 'touch /x; touch /dev/shm/x && echo shm; echo x >/etc/hosts && echo hosts'",
+        ],
+    ),
+    case(
+        "tmpfs",
+        &[
+            "$E run --rm --tmpfs /t:size=1m,mode=700 $R/busybox sh -c 'grep \" /t \" /proc/mounts; dd if=/dev/zero of=/t/f bs=1M count=2'",
+            "$E run --rm --tmpfs /t $R/busybox grep ' /t ' /proc/mounts",
+        ],
+    ),
+    case(
+        "volumes",
+        &[
+            "mkdir -p /tmp/v; echo outside >/tmp/v/f; $E run --rm -v /tmp/v:/v $R/busybox sh -c 'cat /v/f; echo inside >/v/g'; cat /tmp/v/g",
+            "$E run --rm -v /tmp/v:/v:ro $R/busybox touch /v/h",
+            "$E run --rm -v /tmp/v/f:/etc/single:ro $R/busybox cat /etc/single",
+            "$E run --rm -v /tmp/made/by/run:/v $R/busybox ls -A /v; ls -d /tmp/made/by/run",
+        ],
+    ),
+    case(
+        "hosts and resolver",
+        &[
+            "$E run --rm --hostname box $R/busybox sh -c 'sed \"s/^[0-9.]*\\tbox/ADDR box/\" /etc/hosts; grep -v \"^#\" /etc/resolv.conf'",
+            "$E run --rm --network none $R/busybox sh -c 'ip -o link | cut -d : -f 2; sed \"s/[0-9a-f]\\{12\\}/ID/\" /etc/hosts'",
+        ],
+    ),
+    case(
+        "host network",
+        &[
+            "$E run --rm --network host $R/busybox sh -c 'ip -o link | cut -d : -f 2 | grep -E \"lo|eth0\"; hostname | cut -c 1-3'",
+        ],
+    ),
+    case(
+        "pids limit",
+        &[
+            "$E run --rm --pids-limit 20 $R/busybox sh -c 'cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null'",
+        ],
+    ),
+    case(
+        "limits in cgroup",
+        &[
+            "$E run --rm --memory 64m --memory-swap 128m --cpus 0.5 $R/busybox sh -c 'cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us memory.max memory.swap.max cpu.max 2>/dev/null'",
+        ],
+    ),
+    case(
+        "layers",
+        &[
+            "$E run --rm $R/layered sh -c 'ls -lA /data /data/opaque /data/becomes-folder | awk \"{print \\$1, \\$3, \\$4, \\$9, \\$10, \\$11}\"; cat /data/kept /data/hard /data/replaced'",
+        ],
+    ),
+    case(
+        "tty",
+        &[
+            "$E run --rm -t $R/busybox sh -c 'tty; stty size; echo $TERM'",
+            "$E run --rm -it $R/busybox true </dev/null",
+        ],
+    ),
+];
+
+const LIFE: &[Case] = &[
+    case(
+        "create start wait rm",
+        &[
+            "$E create --name c $R/busybox sh -c 'echo ran; exit 7' | wc -c",
+            "$E ps -a --format '{{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Status}}'",
+            "$E start c",
+            "$E wait c",
+            "$E ps -a --format '{{.Names}} {{.State}} {{.Status}}'",
+            "$E logs c",
+            "$E start -a c",
+            "$E rm c",
+            "$E rm c",
+        ],
+    ),
+    case(
+        "ps",
+        &[
+            "$E run -d --name one -p 8080:80 -l a=b $R/nginx:1.22 >/dev/null; $E run -d --name two $R/busybox sleep 100 >/dev/null; $E run --name done $R/busybox true",
+            "$E ps --format '{{.Names}} {{.Ports}} {{.Labels}} {{.Status}}'",
+            "$E ps | sed 's/^[0-9a-f]\\{12\\}/ID/; s/^CONTAINER ID/ID/'",
+            "$E ps -aq | wc -l; $E ps -lq | wc -l; $E ps -n 2 -q | wc -l; $E ps -q --no-trunc | head -1 | wc -c",
+            "$E ps -a --filter status=exited --format '{{.Names}}'",
+            "$E ps --filter name=tw --format '{{.Names}}'",
+            "$E ps --filter label=a=b --format '{{.Names}}'",
+            "$E ps -a --format 'table {{.Names}}\\t{{.State}}'",
+            "$E ps --filter bad=filter",
+        ],
+    ),
+    case(
+        "stop and kill",
+        &[
+            "$E run -d --name s $R/busybox sh -c 'trap \"echo got TERM; exit 5\" TERM; while :; do sleep 0.1; done' >/dev/null",
+            "sleep 0.3; $E stop s",
+            "$E logs s; $E inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.State.OOMKilled}}' s",
+            "$E run -d --name k $R/busybox sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' >/dev/null",
+            "sleep 0.3; $E stop -t 1 k; $E inspect --format '{{.State.ExitCode}}' k",
+            "$E start k; $E kill k; $E wait k",
+            "$E kill k; $E stop k; $E start nosuch; $E stop nosuch; $E kill -s NOSUCH k",
+            "$E run -d --name u $R/busybox sh -c 'trap \"exit 10\" USR1; while :; do sleep 0.1; done' >/dev/null; sleep 0.3; $E kill -s USR1 u; $E wait u",
+        ],
+    ),
+    case(
+        "rm",
+        &[
+            "$E run -d --name r $R/busybox sleep 100 >/dev/null; $E rm r | sed 's/[0-9a-f]\\{64\\}/ID/'",
+            "$E rm -f r nosuch",
+            "$E rm -f nosuch",
+        ],
+    ),
+    case(
+        "exec",
+        &[
+            "$E run -d --name e -e FROM=run -w /tmp $R/busybox sleep 100 >/dev/null",
+            "$E exec e sh -c 'pwd; echo $FROM; exit 9'",
+            "$E exec -e A=b -w /etc -u www-data e sh -c 'pwd; echo $A; id'",
+            "echo typed | $E exec -i e cat",
+            "$E exec e no-such-program",
+            "$E exec e /etc/passwd",
+            "$E exec nosuch true",
+            "$E exec -u nosuch e true",
+            "$E exec -d e sh -c 'echo late >/tmp/late'; sleep 0.3; $E exec e cat /tmp/late",
+            "$E exec e grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status",
+            "$E exec -t e tty",
+            "$E stop -t 0 e >/dev/null; $E exec e true",
+        ],
+    ),
+    case(
+        "logs",
+        &[
+            "$E run --name l $R/busybox sh -c 'echo 1; echo 2 >&2; echo 3; printf no-newline' >/dev/null 2>&1",
+            "$E logs l 2>&1 | sort",
+            "$E logs --tail 1 l",
+            "$E logs -t l 2>/dev/null | cut -c 1-11,31-",
+            "$E logs -f l 2>/dev/null",
+            "$E logs nosuch",
+        ],
+    ),
+    case(
+        "attach",
+        &[
+            "$E run -d --name a $R/busybox sh -c 'sleep 1; echo attached; exit 6' >/dev/null; $E attach a",
+            "$E attach a",
+        ],
+    ),
+    case(
+        "detached rm",
+        &["$E run -d --rm --name d $R/busybox sleep 0.2 >/dev/null; $E wait d; sleep 0.5; $E ps -aq"],
+    ),
+];
+
+const INSPECT: &[Case] = &[
+    case(
+        "fields",
+        &[
+            "$E run -d --name i -p 8080:80/tcp -e A=1 -l k=v --memory 256m --memory-swap 256m --cpus 0.5 --pids-limit 50 --cap-add NET_ADMIN --cap-drop CHOWN --read-only --tmpfs /run --tmpfs /var/log/nginx --hostname h -w / --stop-timeout 3 $R/nginx:1.22 sleep 100 >/dev/null",
+            "$E inspect --format '{{json .HostConfig.PortBindings}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}' i",
+            "$E inspect --format '{{json .HostConfig.CapAdd}} {{json .HostConfig.CapDrop}} {{.HostConfig.ReadonlyRootfs}} {{json .HostConfig.Tmpfs}} {{.HostConfig.NetworkMode}} {{.HostConfig.RestartPolicy.Name}}' i",
+            "$E inspect --format '{{json .Config.Cmd}} {{json .Config.Env}} {{json .Config.Labels}} {{.Config.Hostname}} {{.Config.WorkingDir}} {{.Config.StopSignal}} {{.Config.StopTimeout}} {{json .Config.ExposedPorts}}' i",
+            "$E inspect --format '{{.State.Status}} {{.State.Running}} {{.State.Paused}} {{.State.ExitCode}} {{.State.Error}} {{.Path}} {{json .Args}} {{.Name}} {{.Driver}} {{.Platform}} {{.Image}}' i",
+            "$E inspect --format '{{json .NetworkSettings.Ports}} {{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{$v.Gateway}} {{$v.IPPrefixLen}}{{end}}' i",
+            "$E inspect --format '{{.NoSuchField}}' i",
+            "$E inspect --format '{{.State' i",
+            "$E inspect nosuch",
+            "$E inspect --type image i",
+            "$E inspect --format '{{len .Mounts}} {{.ResolvConfPath}}' i | sed 's/[0-9a-f]\\{64\\}/ID/; s#/var/lib/[a-z]*#ROOT#'",
+        ],
+    ),
+    case(
+        "keys",
+        &[
+            "$E create --name i $R/busybox >/dev/null",
+            "$E inspect i | grep -o '^ *\"[A-Za-z0-9]*\":' | sort | uniq -c",
+        ],
+    ),
+];
+
+const IMAGES: &[Case] = &[
+    case(
+        "list and inspect",
+        &[
+            "$E images | sort",
+            "$E images --digests --no-trunc | sort",
+            "$E images -q | wc -l",
+            "$E images $R/busybox --format '{{.Repository}} {{.Tag}} {{.ID}} {{.Size}}'",
+            "$E image inspect $R/busybox --format '{{.Id}} {{json .RepoTags}} {{json .RepoDigests}} {{json .Config.Cmd}} {{.Architecture}} {{.Os}} {{json .RootFS}} {{.Created}}'",
+            "$E image inspect $R/nginx:1.22 --format '{{.Id}} {{json .Config.ExposedPorts}} {{.Size}}'",
+            "$E image inspect nosuch",
+        ],
+    ),
+    case("pull again", &["$E pull $R/busybox", "$E pull -q $R/busybox"]),
+    case(
+        "pull and remove",
+        &[
+            "$E rmi $R/layered",
+            "$E pull $R/layered",
+            "$E rmi -f $R/layered nosuch",
+            "$E rmi nosuch",
+            "$E pull -q $R/layered",
+        ],
+    ),
+    case(
+        "pull by digest",
+        &[
+            "d=$($E image inspect --format '{{index .RepoDigests 0}}' $R/empty); $E rmi $R/empty >/dev/null; $E pull $d; $E images --format '{{.Repository}} {{.Tag}} {{.ID}}' | grep empty; $E rmi $d; $E pull -q $R/empty",
+        ],
+    ),
+    case(
+        "load and import",
+        &[
+            "$E load -i /run/testhost/cache/images/busybox-docker.tar",
+            "$E load </run/testhost/cache/images/busybox-oci.tar",
+            "$E load -q -i /run/testhost/cache/images/layered-docker.tar",
+            "$E run --rm busybox echo loaded",
+            "$E load -i /etc/passwd",
+            "$E load -i /no/such/file",
+            "$E import /run/testhost/cache/images/busybox-rootfs.tar imported:1 | cut -c 1-7",
+            "cat /run/testhost/cache/images/busybox-rootfs.tar | $E import -c 'CMD [\"echo\", \"from import\"]' - imported:2 | wc -c; $E run --rm imported:2",
+            "$E rmi imported:1 >/dev/null; $E rmi busybox layered imported:2 >/dev/null; echo $?",
+        ],
+    ),
+    case(
+        "in use",
+        &["$E run -d --name u $R/empty sleep 9 >/dev/null; $E rmi $R/empty | wc -l", "$E rm -f u"],
+    ),
+    case("all tags", &["$E pull -a $R/busybox | tail -2"]),
+];
+
+const GENERAL: &[Case] = &[
+    case(
+        "version",
+        &[
+            "$E version --format '{{.Server.APIVersion}} {{.Server.MinAPIVersion}} {{.Server.Os}} {{.Server.Arch}}'",
+        ],
+    ),
+    case(
+        "info",
+        &[
+            "$E info --format '{{.Containers}} {{.ContainersRunning}} {{.Images}} {{.Driver}} {{.CgroupDriver}} {{.CgroupVersion}} {{.OSType}} {{.Architecture}} {{.NCPU}} {{.MemTotal}} {{.OperatingSystem}} {{json .DriverStatus}}'",
+        ],
+    ),
+    case(
+        "unknown command",
+        &["$E nosuch", "$E ps extra-argument", "$E rm", "$E exec", "$E inspect", "$E logs"],
+    ),
+    case(
+        "help",
+        &[
+            "$E run --help | head -5",
+            "$E exec --help",
+            "$E ps --help",
+            "$E rm --help",
+            "$E images --help",
+            "$E stop --help",
+        ],
+    ),
+];
+
+#[test]
+fn run() {
+    compare(RUN);
+}
+
+#[test]
+fn inside() {
+    compare(INSIDE);
+}
+
+#[test]
+fn life() {
+    compare(LIFE);
+}
+
+#[test]
+fn inspect() {
+    compare(INSPECT);
+}
+
+#[test]
+fn images() {
+    compare(IMAGES);
+}
+
+#[test]
+fn general() {
+    compare(GENERAL);
+}
