@@ -1,5 +1,5 @@
 //! What a shim costs: microseconds of each step, memory when idle, output speed and CPU. Run as root with
-//! the programs of the `runtime` profile: `measure [ROUNDS]`. Prints figures, asserts nothing.
+//! the programs of the `runtime` profile: `measure [ROUNDS | hold]`. Prints figures, asserts nothing.
 
 #[path = "../tests/real/place.rs"]
 #[allow(dead_code, reason = "the tests look at more")]
@@ -16,6 +16,9 @@ const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
 const IDLE: usize = 20;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("hold") {
+        return hold();
+    }
     let rounds = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(50);
     lifecycle(rounds);
     execs(rounds);
@@ -23,6 +26,15 @@ fn main() {
     for attached in [false, true] {
         output(attached);
     }
+}
+
+/// One idle container to look at.
+fn hold() {
+    let place = Place::new();
+    let mut c = place.launch(&Wanted::args(&["sleep", "600"]));
+    place.start(&mut c);
+    println!("{}", place.shim_pid());
+    std::thread::sleep(Duration::from_secs(20));
 }
 
 fn call(c: &mut Connection, request: &Request) -> Response {
@@ -128,9 +140,15 @@ fn output(attached: bool) {
     if let Some(reader) = reader {
         reader.join().expect("the reader ends");
     }
+    let (user, system) = cpu;
     let name = if attached { "output, logged + attached" } else { "output, logged" };
-    let (speed, cost) = (MEGABYTES as f64 / seconds, cpu as f64 / MEGABYTES as f64);
-    println!("{name:<28} {speed:.0} MB/s, {cost:.2} ms of shim CPU per MB");
+    let per = |ms: u64| ms as f64 / MEGABYTES as f64;
+    let speed = MEGABYTES as f64 / seconds;
+    println!(
+        "{name:<28} {speed:.0} MB/s, {:.2} ms user + {:.2} ms system of shim CPU per MB",
+        per(user),
+        per(system)
+    );
 }
 
 /// PSS and private dirty memory in kB.
@@ -142,9 +160,10 @@ fn memory(pid: i32) -> (u64, u64) {
     (value("Pss:"), value("Private_Dirty:"))
 }
 
-/// CPU time in milliseconds (clock ticks of 10 ms).
-fn cpu_ms(pid: i32) -> u64 {
+/// User and system time in milliseconds (clock ticks of 10 ms).
+fn cpu_ms(pid: i32) -> (u64, u64) {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
     let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or("").split(' ').collect();
-    (fields[11].parse::<u64>().unwrap_or(0) + fields[12].parse::<u64>().unwrap_or(0)) * 10
+    let ticks = |n: usize| fields[n].parse::<u64>().unwrap_or(0) * 10;
+    (ticks(11), ticks(12))
 }

@@ -60,12 +60,15 @@ pub fn launch(l: &Launch<'_>) -> Result<Connection> {
         .map_err(Error::io("socketpair()"))?;
     let mut connection = Connection::new(ours)?;
     let mut step = sys::trace::step("shim", "posix_spawn(3)");
-    let argv = [OsStr::new("tare-runtime"), OsStr::new("shim"), settings.run_dir.as_os_str()];
+    // The trace sink is there from the first step on.
+    let argv =
+        [OsStr::new("tare-runtime"), OsStr::new("shim"), settings.run_dir.as_os_str(), OsStr::new("trace")];
+    let fds: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd()).chain(l.trace).collect();
     let spawned = step.check(sys::spawn::spawn(&sys::spawn::Spawn {
         exe: l.exe,
-        argv: &argv,
+        argv: &argv[..argv.len() - usize::from(l.trace.is_none())],
         env: &[],
-        fds: &[theirs.as_fd()],
+        fds: &fds,
         setsid: false,
     }))?;
     step.note(format_args!("pid {}", spawned.pid));
@@ -209,20 +212,18 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Hands over all descriptors of a launch, as many frames as they need.
+    /// Hands over all descriptors of a launch, in as many frames as they need.
     fn hold(&mut self, l: &Launch<'_>) -> Result<()> {
-        let mut fds: Vec<BorrowedFd<'_>> = l.trace.into_iter().chain(l.netns).collect();
-        let (mut trace, mut netns) = (l.trace.is_some(), l.netns.is_some());
-        let mut ports = l.ports;
-        while trace || netns || !ports.is_empty() {
+        let (mut netns, mut ports) = (l.netns, l.ports);
+        while netns.is_some() || !ports.is_empty() {
+            let mut fds: Vec<BorrowedFd<'_>> = netns.into_iter().collect();
             let (now, rest) = ports.split_at(ports.len().min(MAX_FRAME_FDS - fds.len()));
             fds.extend_from_slice(now);
-            let request = Request::Hold { trace, netns, ports: now.len() as u16 };
+            let request = Request::Hold { netns: netns.is_some(), ports: now.len() as u16 };
             // Number 0 asks for no answer: a failure is that of `Create`.
             let frame = encode_frame(Kind::Request, 0, &protocol::encode(&request)?, fds.len())?;
             self.write(&frame, &fds)?;
-            fds.clear();
-            (trace, netns, ports) = (false, false, rest);
+            (netns, ports) = (None, rest);
         }
         Ok(())
     }

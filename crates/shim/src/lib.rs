@@ -37,18 +37,26 @@ use std::process::ExitCode;
 
 pub use error::{Error, Result};
 
-/// The shim role of `tare-runtime`: `tare-runtime shim RUN_FOLDER`, with the engine's socket as descriptor 0.
-/// `args` are those after the program's name and its role.
+/// The shim role of `tare-runtime`: `tare-runtime shim RUN_FOLDER [trace]`, with the engine's socket as
+/// descriptor 0 and, with `trace`, a sink for `sys::trace` as descriptor 1. `args` are those after the
+/// program's name and its role.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    sys::trace::set_process_name("shim");
-    let mut args = args.into_iter();
-    let (Some(run_dir), None) = (args.next(), args.next()) else {
-        // Nobody else is told: a person called it by hand.
-        eprintln!("tare-runtime shim: started by tare only; usage: tare-runtime shim RUN_FOLDER");
-        return ExitCode::from(2);
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (run_dir, trace) = match &args[..] {
+        [run_dir] => (run_dir, false),
+        [run_dir, word] if word == "trace" => (run_dir, true),
+        _ => {
+            // Nobody else is told: a person called it by hand.
+            eprintln!("tare-runtime shim: started by tare only; usage: tare-runtime shim RUN_FOLDER [trace]");
+            return ExitCode::from(2);
+        }
     };
-    let Ok(socket) = world::take_socket() else { return ExitCode::from(2) };
-    match begin(Path::new(&run_dir), &socket) {
+    let Ok(socket) = world::take(rustix::stdio::stdin()) else { return ExitCode::from(2) };
+    if trace && let Ok(sink) = world::take(rustix::stdio::stdout()) {
+        sys::trace::set_process_name("shim");
+        sys::trace::set_process_sink(sink);
+    }
+    match begin(Path::new(run_dir), &socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tell(&socket, &e);
@@ -59,7 +67,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The first process only makes the shim, born in its cgroup, and ends: nobody has to reap the shim.
 fn begin(run_dir: &Path, socket: &OwnedFd) -> Result<()> {
-    world::close_all_but(socket)?;
+    world::close_all_but(socket, sys::trace::current_sink().as_deref())?;
     let folder = monitor::open_dir(run_dir)?;
     let settings = monitor::read_settings(&folder)?;
     let group = world::make_cgroup(&settings.shim_cgroup)?;

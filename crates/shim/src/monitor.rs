@@ -75,6 +75,8 @@ impl Monitor {
         let alive = sys::lock::Lock::try_exclusive(run_fd.as_fd(), client::ALIVE)?
             .ok_or_else(|| Error::AlreadyRunning(run_dir.display().to_string()))?;
         let data_dir = open_dir(&settings.data_dir)?;
+        // The record of the last run would be taken for this one's, should this shim be lost.
+        crate::exit::ExitRecord::remove(data_dir.as_fd())?;
         let poller = Poller::new()?;
         let signals = sys::signal::signalfd(&[rustix::process::Signal::CHILD.as_raw()])?;
         poller.add(&signals, Event::Children, Readiness::IN)?;
@@ -155,8 +157,9 @@ impl Monitor {
     /// Nothing is left to do.
     fn is_done(&self) -> bool {
         let Some(until) = self.leaving_until_ns else { return false };
-        let told = self.peers.iter().all(|(_, p)| p.is_flushed()) && !self.streams.has_attached();
-        told || boottime_ns() >= until
+        let told = self.peers.iter().all(|(_, p)| p.is_flushed()) || boottime_ns() >= until;
+        // A slow reader gets the rest of what the container said; one that stopped is given up by its own deadline.
+        told && !self.streams.has_attached()
     }
 
     /// The loop ends as soon as everybody has taken what was said to him.

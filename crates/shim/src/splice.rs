@@ -6,7 +6,7 @@
 //!
 //! It does not know why a port is published.
 
-use crate::config::{Port, Proto};
+use crate::config::Port;
 use crate::poller::{End, Event, Poller, Readiness};
 use crate::table::Table;
 use crate::{Error, Result};
@@ -69,15 +69,12 @@ impl Ports {
         self.held.len()
     }
 
-    /// Begins to accept on the sockets that are to be spliced.
+    /// Begins to accept on the sockets that are to be spliced (TCP only).
     pub fn listen(&mut self, poller: &Poller, ports: &[Port]) -> Result<()> {
         for (id, (socket, port)) in self.held.iter().zip(ports).enumerate() {
             self.targets.push(port.splice_to);
             if port.splice_to.is_none() {
                 continue;
-            }
-            if port.proto == Proto::Udp {
-                return Err(Error::io("splicing of UDP ports is not supported: splice_to")(Errno::OPNOTSUPP));
             }
             rustix::io::ioctl_fionbio(socket, true).map_err(Error::io("ioctl(FIONBIO)"))?;
             listen(socket, BACKLOG).map_err(Error::io("listen(published port)"))?;

@@ -11,7 +11,7 @@
 
 use crate::{Error, Result};
 use cgroup::{Cgroup, Layout};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
@@ -40,12 +40,10 @@ const LIMITS: [(Resource, Option<u64>, Option<u64>); 13] = [
     (Resource::Rtprio, Some(0), Some(0)),
 ];
 
-/// The engine's socket, which came as descriptor 0. It is taken first: when the rest fails, the reason can be
-/// told.
-pub fn take_socket() -> Result<OwnedFd> {
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
-        .map_err(Error::io("fcntl(0, F_DUPFD_CLOEXEC)"))?;
-    Ok(socket)
+/// A descriptor that came as one of stdio, out of the way of what will be there. The engine's socket is taken
+/// before all else: when the rest fails, the reason can be told.
+pub fn take(stdio: BorrowedFd<'_>) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(stdio, 3).map_err(Error::io("fcntl(F_DUPFD_CLOEXEC)"))
 }
 
 /// The shim's own place in the cgroup tree, away from the caller and the container.
@@ -102,18 +100,18 @@ fn enter_mount_namespace() -> Result<()> {
     Ok(())
 }
 
-/// Makes 0, 1 and 2 `/dev/null` and closes everything else but the socket.
-pub fn close_all_but(socket: &OwnedFd) -> Result<()> {
+/// Makes 0, 1 and 2 `/dev/null` and closes everything else but the socket and the trace sink.
+pub fn close_all_but(socket: &OwnedFd, sink: Option<&OwnedFd>) -> Result<()> {
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::io("open(\"/dev/null\")"))?;
     rustix::stdio::dup2_stdin(&null).map_err(Error::io("dup2(0)"))?;
     rustix::stdio::dup2_stdout(&null).map_err(Error::io("dup2(1)"))?;
     rustix::stdio::dup2_stderr(&null).map_err(Error::io("dup2(2)"))?;
     drop(null);
-    let highest = socket.as_fd().as_raw_fd();
-    // Everything between stdio and the socket, and everything above it.
-    for fd in 3..highest {
-        if let Ok(fd) = sys::process::inherited_fd(fd) {
+    let kept = [Some(socket), sink].map(|fd| fd.map_or(-1, AsRawFd::as_raw_fd));
+    let highest = kept.into_iter().max().unwrap_or(-1);
+    for number in (3..highest).filter(|number| !kept.contains(number)) {
+        if let Ok(fd) = sys::process::inherited_fd(number) {
             drop(fd);
         }
     }

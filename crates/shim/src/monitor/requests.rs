@@ -24,7 +24,7 @@ impl Monitor {
 
     fn on_request(&mut self, asked: Asked, request: Request, fds: Vec<OwnedFd>) {
         match request {
-            Request::Hold { trace, netns, ports } => self.hold(asked, trace, netns, ports, fds),
+            Request::Hold { netns, ports } => self.hold(asked, netns, ports, fds),
             Request::Create => self.create(asked),
             Request::Start => self.start(asked),
             Request::Attach { stdin, stdout, stderr } => self.attach(asked, stdin, stdout, stderr),
@@ -44,8 +44,8 @@ impl Monitor {
         }
     }
 
-    fn hold(&mut self, asked: Asked, trace: bool, netns: bool, ports: u16, fds: Vec<OwnedFd>) {
-        let expected = usize::from(trace) + usize::from(netns) + usize::from(ports);
+    fn hold(&mut self, asked: Asked, netns: bool, ports: u16, fds: Vec<OwnedFd>) {
+        let expected = usize::from(netns) + usize::from(ports);
         let wanted = self.settings.ports.len();
         if fds.len() != expected || self.ports.len() + usize::from(ports) > wanted || !self.task.is_new() {
             let failure = protocol::Failure::new(
@@ -56,9 +56,6 @@ impl Monitor {
             return self.respond(asked, &Response::Failed(failure));
         }
         let mut fds = fds.into_iter();
-        if trace && let Some(sink) = fds.next() {
-            sys::trace::set_process_sink(sink);
-        }
         if netns {
             self.netns = fds.next();
         }

@@ -213,6 +213,7 @@ impl Monitor {
     /// Parses the configuration, makes the cgroup and clones init.
     fn begin_create(&mut self) -> Result<Creating, Failure> {
         let mut config = self.load_config()?;
+        check_supported(&self.settings.ports, &config.spec)?;
         let missing = self.settings.ports.len() - self.ports.len();
         if missing > 0 || self.settings.has_netns != self.netns.is_some() {
             let text = format!("descriptors are missing: {missing} ports, netns {}", self.netns.is_some());
@@ -349,8 +350,10 @@ impl Monitor {
             asked,
             &Response::Started { pid: self.task.init.as_ref().map_or(0, |i| i.pid), at_ns: at.0 },
         );
-        // The parsed configuration was the largest thing this process will ever hold.
+        // The parsed configuration was the largest thing this process will ever hold, and most of what ran until
+        // now will not run again.
         sys::heap::trim();
+        sys::heap::forget_text();
         if self.task.ended.is_some() {
             self.begin_exit();
         }
@@ -406,6 +409,18 @@ impl Monitor {
             _ => self.fail(asked, FailureKind::Conflict, "the container was started already"),
         }
     }
+}
+
+/// Refuses by name what this shim does not do.
+fn check_supported(ports: &[config::Port], spec: &Spec) -> Result<(), Failure> {
+    let what = if ports.iter().any(|p| p.proto == config::Proto::Udp && p.splice_to.is_some()) {
+        "splice_to of a UDP port"
+    } else if spec.hooks.as_ref().is_some_and(|h| !h.poststop.is_empty()) {
+        "poststop hooks"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(FailureKind::Unsupported, format!("the shim does not support {what}")))
 }
 
 /// What only the shim can say: where the network namespace is, and that the container does not inherit the

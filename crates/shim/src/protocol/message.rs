@@ -8,13 +8,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
-    /// Hand over descriptors, in this order: the trace sink, the network namespace, then sockets of
-    /// published ports. May be sent several times (one message carries 250 descriptors). Answer: `Done`.
+    /// Hand over descriptors, in this order: the network namespace, then sockets of published ports. May be
+    /// sent several times before `Create` (one message carries 250 descriptors). Answer: `Done`.
     Hold {
-        /// The first descriptor is where `sys::trace` records go.
-        #[serde(default)]
-        trace: bool,
-        /// The next one is the container's network namespace.
+        /// The first descriptor is the container's network namespace.
         #[serde(default)]
         netns: bool,
         /// That many sockets follow; they continue `Config::ports` where the last `Hold` ended.

@@ -171,6 +171,55 @@ fn a_reader_that_stops_is_cut_off() {
 }
 
 #[test]
+fn a_slow_reader_gets_everything() {
+    let place = Place::new();
+    let mut c = place.launch(&Wanted::args(&["spew", "1"]));
+    c.call(&Request::Create, &[], LIMIT).unwrap();
+    let mut stream = place.attach(&mut c);
+    c.call(&Request::Start, &[], LIMIT).unwrap();
+    // Nobody else holds the shim: it stays for the reader alone, beyond the end of the container.
+    drop(c);
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 50_000];
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        match stream.read(&mut buffer).unwrap() {
+            0 => break,
+            n => bytes.extend_from_slice(&buffer[..n]),
+        }
+    }
+    assert_eq!(place::unframe(&bytes).0.len(), 1_000_000);
+}
+
+#[test]
+fn the_same_folder_again_and_again() {
+    let place = Place::new();
+    for code in [3, 4, 5] {
+        let mut c = place.launch(&Wanted::args(&["exit", &code.to_string()]));
+        assert_eq!(place.exit_json(), None);
+        c.call(&Request::Supervise, &[], LIMIT).unwrap();
+        place.start(&mut c);
+        assert_eq!(exited(&place, &mut c).exit_code, code);
+        // The lock is free although this shim still waits for its supervisor.
+    }
+}
+
+#[test]
+fn the_story_is_told() {
+    let place = Place::new();
+    let path = place.run_dir().join("trace");
+    let sink = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+    let mut c = place.launch(&Wanted { trace: Some(sink.into()), ..Wanted::args(&["exit", "0"]) });
+    place.start(&mut c);
+    exited(&place, &mut c);
+    let story = std::fs::read_to_string(path).unwrap();
+    for step in ["shim cgroup", "shim mount namespace", "cgroup", "process", "exit record"] {
+        assert!(story.contains(&format!("\"step\":\"{step}\"")), "{step}: {story}");
+    }
+    assert!(story.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()));
+}
+
+#[test]
 fn execs() {
     let place = Place::new();
     let mut c = place.launch(&Wanted::args(&["sleep", "600"]));

@@ -26,6 +26,7 @@ pub struct Wanted<'a> {
     pub memory: Option<i64>,
     pub exit_command: bool,
     pub volatile: bool,
+    pub trace: Option<OwnedFd>,
     pub port: Option<(OwnedFd, SocketAddrV4)>,
 }
 
@@ -65,7 +66,8 @@ impl Place {
         let exe: OwnedFd = std::fs::File::open(example("shim")).unwrap().into();
         let ports: Vec<_> = wanted.port.iter().map(|(fd, _)| fd.as_fd()).collect();
         let config = self.config(wanted);
-        launch(&Launch { exe: exe.as_fd(), config: &config, trace: None, netns: None, ports: &ports })
+        let trace = wanted.trace.as_ref().map(AsFd::as_fd);
+        launch(&Launch { exe: exe.as_fd(), config: &config, trace, netns: None, ports: &ports })
     }
 
     /// Creates and starts; returns init's pid.
@@ -170,6 +172,7 @@ impl Place {
             log: Log::JsonFile { path: path("data/log"), max_size: None, max_file: 1 },
             exit_command,
             volatile: wanted.volatile,
+            trace: wanted.trace.is_some(),
             ports: wanted.port.iter().map(port).collect(),
             ..Settings::default()
         };
