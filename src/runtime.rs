@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         return init::main(rest);
     }
     match rest.first() {
-        Some(role) if role == "shim" => shim::main(&args[2..]),
-        _ => runtime::command::main(rest),
+        Some(role) if role == "shim" => shim::main(rest.iter().skip(1).cloned()),
+        _ => runtime::command::main(args),
     }
 }

@@ -4,7 +4,7 @@
 //! is the kernel's and may be made or taken away twice. What changes the host happens under the
 //! `network` lock.
 
-use crate::error::{Error, Kind, Result, chain};
+use crate::error::{Error, Kind, Result};
 use crate::state::{PublishedPort, Record, Task, TaskEndpoint};
 use crate::{Engine, NetworkMode};
 use net::{BoundPort, EndpointConfig, Netns, Network, PortMap, PortRequest};
@@ -67,9 +67,10 @@ impl Engine {
     fn connect_bridge(&self, record: &Record, task: &mut Task) -> Result<Connected> {
         // Half a millisecond of kernel time that needs nothing from the rest.
         let netns = Netns::begin()?;
-        let _lock = self.paths().lock("network")?;
+        let lock = self.paths().lock("network")?;
         let network = self.open_network()?;
         let address = self.allocate(&network, &record.id)?;
+        drop(lock);
         let mac = network.ipam().mac(address);
         let mut endpoint = TaskEndpoint {
             address,
@@ -101,7 +102,11 @@ impl Engine {
         self.state()?.put_task(&record.id, task)?;
         let maps: Vec<PortMap> = bound.iter().map(|b| b.map).collect();
         if !maps.is_empty() {
-            network.publish(&maps)?;
+            network.publish(&maps).map_err(|e| {
+                let context =
+                    format!("driver failed programming external connectivity on endpoint {}", record.name);
+                Error::new(Kind::Internal, format!("{context}: {}", e.docker_message()))
+            })?;
         }
         let ports = maps.iter().map(shim_port).collect();
         Ok(Connected { netns: Some(netns), sockets: bound.into_iter().map(|b| b.socket).collect(), ports })
@@ -113,7 +118,7 @@ impl Engine {
         for warning in &opened.warnings {
             tracing::warn!(hint = warning.hint(), "a firewall may drop containers' packets");
         }
-        if opened.ruleset != net::Installed::Present {
+        if opened.ruleset == net::Installed::Fresh {
             let mut maps = Vec::new();
             for (_, task) in self.state()?.tasks()? {
                 if let Some(endpoint) = &task.endpoint {
@@ -127,28 +132,21 @@ impl Engine {
         Ok(opened.network)
     }
 
-    /// The address is the database's: chosen and taken in one transaction.
+    /// The address is the database's: chosen and taken in one transaction. Addresses are kept as
+    /// numbers, so that the common case (one that was never given) is one look at the highest.
     fn allocate(&self, network: &Network, container: &str) -> Result<Ipv4Addr> {
         let ipam = network.ipam();
         self.state()?.run()?.write(|t| {
-            let mut usage = net::Usage::default();
-            let mut freed = Vec::new();
-            let sql = "SELECT address, container, freed FROM addresses WHERE network = ?1 ORDER BY freed";
-            let rows = t.query(sql, &[DEFAULT.into()], |r| Ok::<_, Error>((r.text(0)?, r.opt_text(1)?)))?;
-            for (address, holder) in rows {
-                let Ok(address) = address.parse::<Ipv4Addr>() else { continue };
-                match holder {
-                    Some(_) => {
-                        usage.used.insert(address);
-                    }
-                    None => freed.push(address),
-                }
-            }
-            usage.freed = freed;
-            let address = ipam.candidate(&usage)?;
+            let highest = "SELECT max(address) FROM addresses WHERE network = ?1";
+            let highest =
+                t.query_one(highest, &[DEFAULT.into()], |r| Ok::<_, Error>(r.opt_int(0)?))?.flatten();
+            let address = match ipam.after(highest.and_then(address_of)) {
+                Some(fresh) => fresh,
+                None => ipam.candidate(&usage(t)?)?,
+            };
             let sql = "INSERT INTO addresses VALUES (?1, ?2, ?3, NULL)
                        ON CONFLICT (network, address) DO UPDATE SET container = ?3, freed = NULL";
-            t.execute(sql, &[DEFAULT.into(), (&address.to_string()).into(), container.into()])?;
+            t.execute(sql, &[DEFAULT.into(), i64::from(address.to_bits()).into(), container.into()])?;
             Ok(address)
         })
     }
@@ -159,9 +157,10 @@ impl Engine {
         let Some(endpoint) = &task.endpoint else { return Ok(()) };
         let maps = port_maps(endpoint);
         if !maps.is_empty() {
-            let _lock = self.paths().lock("network")?;
+            let lock = self.paths().lock("network")?;
             // Only what is there: after a flush there is nothing to unpublish, and it is not made again.
             let network = Network::open(&net::BridgeConfig::default())?.network;
+            drop(lock);
             network.unpublish(&maps)?;
             network.flush_connections(endpoint.address)?;
         }
@@ -173,6 +172,26 @@ impl Engine {
             Ok(())
         })
     }
+}
+
+/// What the table knows, the longest free address first.
+fn usage(t: &db::Transaction<'_>) -> Result<net::Usage> {
+    let mut usage = net::Usage::default();
+    let sql = "SELECT address, container FROM addresses WHERE network = ?1 ORDER BY freed";
+    for (address, holder) in
+        t.query(sql, &[DEFAULT.into()], |r| Ok::<_, Error>((r.int(0)?, r.opt_text(1)?)))?
+    {
+        match (address_of(address), holder) {
+            (Some(address), Some(_)) => drop(usage.used.insert(address)),
+            (Some(address), None) => usage.freed.push(address),
+            (None, _) => {}
+        }
+    }
+    Ok(usage)
+}
+
+fn address_of(number: i64) -> Option<Ipv4Addr> {
+    u32::try_from(number).ok().map(Ipv4Addr::from_bits)
 }
 
 /// Docker's ids are random per host; these are the same everywhere and no worse.
@@ -248,10 +267,10 @@ fn bind(
             // Docker has another text when the holder is a container of its own.
             match network.is_published(&map) {
                 Ok(true) => net::Error::PortAllocated(Box::new(map)).to_string(),
-                _ => chain(&e),
+                _ => e.docker_message(),
             }
         }
-        _ => chain(&e),
+        _ => e.docker_message(),
     })
 }
 

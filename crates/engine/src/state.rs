@@ -23,7 +23,7 @@ const VOLATILE: &[Migration] = &[
         component: "engine",
         version: 2,
         sql: "CREATE TABLE tasks (id TEXT PRIMARY KEY, task TEXT NOT NULL) STRICT;
-              CREATE TABLE addresses (network TEXT NOT NULL, address TEXT NOT NULL, container TEXT, freed INTEGER,
+              CREATE TABLE addresses (network TEXT NOT NULL, address INTEGER NOT NULL, container TEXT, freed INTEGER,
                   PRIMARY KEY (network, address)) STRICT;
               CREATE TABLE execs (id TEXT PRIMARY KEY, container TEXT NOT NULL, record TEXT NOT NULL) STRICT;
               CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;",

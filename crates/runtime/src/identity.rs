@@ -8,7 +8,7 @@
 use crate::caps::Sets;
 use crate::error::{Error, Kind, Result, What};
 use crate::seccomp::{self, Program};
-use oci::runtime::{Process, Seccomp};
+use oci::runtime::{Process, Spec};
 use rustix::fs::{FileType, Gid, Mode, Uid, fchown, fstat, makedev};
 use rustix::io::Errno;
 use rustix::thread::{
@@ -29,7 +29,7 @@ pub(crate) struct Identity<'a> {
 const SECCOMP_ANNOTATION: &str = "io.tare.seccomp";
 const SECCOMP_DOCKER_DEFAULT: &str = "docker-default";
 
-fn filter(process: &Process, spec: &Spec) -> Result<Option<seccomp::Program>> {
+fn filter(process: &Process, spec: &Spec) -> Result<Option<Program>> {
     if let Some(profile) = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) {
         return Ok(Some(seccomp::compile(profile)?));
     }
@@ -39,7 +39,10 @@ fn filter(process: &Process, spec: &Spec) -> Result<Option<seccomp::Program>> {
             let bounding = process.capabilities.as_ref().map_or(&[][..], |sets| &sets.bounding[..]);
             Ok(Some(seccomp::docker_default_for(bounding)?))
         }
-        Some(other) => Err(Error::unsupported(format!("seccomp profile {other:?} of the annotation {SECCOMP_ANNOTATION}"))),
+        Some(other) => Err(Error::new(
+            Kind::Unsupported,
+            format!("seccomp profile {other:?} of annotation {SECCOMP_ANNOTATION} is not known"),
+        )),
     }
 }
 
@@ -48,6 +51,9 @@ impl<'a> Identity<'a> {
     pub(crate) fn of(process: &'a Process, spec: &Spec) -> Result<Self> {
         let mut step = trace::step("seccomp", "compile");
         let filter = step.check(filter(process, spec))?;
+        if filter.as_ref().is_some_and(|filter| filter.flags() & sys::seccomp::FLAG_NEW_LISTENER != 0) {
+            return Err(Error::new(Kind::Unsupported, "SCMP_ACT_NOTIFY is not supported"));
+        }
         if let Some(filter) = &filter {
             step.note(format_args!("{} instructions", filter.insns().len()));
         } else {

@@ -160,9 +160,6 @@ impl Engine {
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let mut rootfs =
             data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
-        for mount in &mut rootfs {
-            mount.target = root.clone();
-        }
         let bundle = run_dir.clone();
         Ok(Config {
             settings: self.shim_settings(record, task, connected),
