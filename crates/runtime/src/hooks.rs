@@ -12,6 +12,7 @@ use oci::runtime::{Hook, Hooks, Spec, State, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::io::Errno;
+use rustix::process::Signal;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -189,7 +190,7 @@ fn call(hook: &Hook, input: &[u8], proof: SingleThread) -> Result<()> {
         && !poll_one(child.pidfd.as_fd(), Some(seconds))?
     {
         // ESRCH: it ended just now.
-        let _ = sys::process::signal(child.pidfd.as_fd(), rustix::process::Signal::KILL.as_raw());
+        let _ = sys::process::signal(child.pidfd.as_fd(), Signal::KILL.as_raw());
         let _ = sys::process::wait(child.pidfd.as_fd());
         return Err(Error::new(
             Kind::Hook,
@@ -232,8 +233,15 @@ fn exec_hook(hook: &Hook, stdin: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd) -
     if error.errno() == Errno::NOENT.raw_os_error() { 127 } else { 126 }
 }
 
+/// The child dies with this process: a killed caller's helper would otherwise hold the caller's locks and
+/// init's channel until its hook is done.
 fn fork(proof: SingleThread, child: impl FnOnce() -> i32) -> Result<sys::process::Child> {
-    Ok(sys::process::fork(proof, &ForkOptions::default(), child)?)
+    let mortal = || {
+        // EINVAL is the only error, and KILL is a signal.
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        child()
+    };
+    Ok(sys::process::fork(proof, &ForkOptions::default(), mortal)?)
 }
 
 fn memory_file(content: &[u8]) -> Result<OwnedFd> {

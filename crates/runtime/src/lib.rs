@@ -18,7 +18,7 @@
 //! environment variable, no terminal and no configuration. [`command`] is the part that speaks: runc's
 //! command line over the same calls.
 
-mod caps;
+pub mod caps;
 mod channel;
 pub mod command;
 mod console;
@@ -35,6 +35,7 @@ mod network;
 mod program;
 mod protocol;
 mod rootfs;
+pub mod seccomp;
 mod state;
 mod validate;
 
@@ -165,22 +166,4 @@ pub struct ExecOptions<'a> {
 /// Accepts the ids that runc accepts: `[A-Za-z0-9_+.-]`, not empty, not `.` or `..`, at most 1024.
 pub fn validate_id(id: &str) -> Result<()> {
     validate::id(id)
-}
-
-// Until the seccomp compiler is committed by its author: refused by name.
-mod seccomp {
-    use crate::{Error, Kind, Result};
-    #[derive(Debug)]
-    pub(crate) struct Program;
-    impl Program {
-        pub(crate) fn insns(&self) -> &[sys::seccomp::Insn] {
-            &[]
-        }
-        pub(crate) fn flags(&self) -> u32 {
-            0
-        }
-    }
-    pub(crate) fn compile(_: &oci::runtime::Seccomp) -> Result<Program> {
-        Err(Error::new(Kind::Unsupported, "linux.seccomp is not supported yet"))
-    }
 }

@@ -4,6 +4,7 @@ use super::lifecycle::{destroy, failed};
 use super::relay::{self, Relay};
 use super::{Call, Failure};
 use crate::error::{Error, What};
+use crate::init::FIRST_AFTER_STDIO;
 use crate::state::{Container, FILE_MAX, State};
 use crate::{CreateOptions, Created, Creating, Gate, Starting, Stdio, hooks};
 use cgroup::{Cgroup, Layout};
@@ -158,7 +159,7 @@ impl<'a> Making<'a> {
         options.cgroup = self.cgroup.as_ref();
         options.no_pivot = flags.is_on("no-pivot");
         options.no_new_keyring = flags.is_on("no-new-keyring");
-        options.preserve_fds = preserve_fds(flags.number("preserve-fds"))?;
+        options.preserve_fds = preserve_fds(self.call)?;
         options.listen_fds = listen_fds();
         if terminal(&self.spec) {
             options.stdio = Stdio::Terminal { size: relay::own_size() };
@@ -261,19 +262,20 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The descriptors are promised to the container: they must be there.
-pub(super) fn preserve_fds(count: i64) -> Result<u32, Failure> {
-    let first = 3 + i64::from(listen_fds());
-    let missing =
-        (first..first + count.max(0)).find(|fd| !Path::new(&format!("/proc/self/fd/{fd}")).exists());
-    match (u32::try_from(count), missing) {
-        (Ok(count), None) => Ok(count),
-        (Err(_), _) => Err(Failure::new(format!("invalid number of descriptors to preserve: {count}"))),
-        (Ok(_), Some(fd)) => Err(Failure::new(format!(
-            "please check that preserved-fd {} (of {count}) is present: fd {fd}",
-            fd - first
-        ))),
+/// The descriptors are promised to the container: they must be there, and be the caller's.
+pub(super) fn preserve_fds(call: &Call) -> Result<u32, Failure> {
+    let count = call.flags.number("preserve-fds");
+    let Ok(wanted) = u32::try_from(count) else {
+        return Err(Failure::new(format!("invalid number of descriptors to preserve: {count}")));
+    };
+    let there = call.inherited.saturating_sub(listen_fds());
+    if wanted > there {
+        let fd = FIRST_AFTER_STDIO + listen_fds() + there;
+        return Err(Failure::new(format!(
+            "please check that preserved-fd {there} (of {wanted}) is present: fd {fd}"
+        )));
     }
+    Ok(wanted)
 }
 
 /// Socket activation (sd_listen_fds(3)): descriptors from 3 on that were meant for us.

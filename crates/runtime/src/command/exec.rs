@@ -50,7 +50,7 @@ fn run(call: &Call) -> Result<u8, Failure> {
         cgroup: cgroup.as_ref(),
         stdio: if process.terminal { Stdio::Terminal { size: relay::own_size() } } else { Stdio::Inherit },
         no_new_keyring: false,
-        preserve_fds: preserve_fds(call.flags.number("preserve-fds"))?,
+        preserve_fds: preserve_fds(call)?,
         die_with_parent: false,
     })?;
     let mut executed = finish(executing)?;

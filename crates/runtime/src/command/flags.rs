@@ -163,9 +163,9 @@ impl Command {
             self.name, self.usage, self.name
         );
         // Writing to a String cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{} {}\n",
+            "{} {}",
             if self.flags.is_empty() { "" } else { " [command options]" },
             self.arguments
         );

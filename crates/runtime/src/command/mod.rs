@@ -13,6 +13,7 @@ mod log;
 mod relay;
 mod table;
 
+use crate::init::FIRST_AFTER_STDIO;
 use crate::{Error, Root};
 use flags::{Command, Parsed};
 use log::Log;
@@ -25,6 +26,8 @@ use std::process::ExitCode;
 
 /// The name in messages.
 const PROGRAM: &str = "tare-runtime";
+/// More than anybody hands over.
+const INHERITED_MAX: u32 = 1024;
 const EXIT_FAILURE: u8 = 1;
 const EXIT_NO_COMMAND: u8 = 3;
 
@@ -67,6 +70,8 @@ struct Call {
     root: Root,
     log: Log,
     flags: Parsed,
+    /// How many descriptors after stdio the caller gave us, without a gap.
+    inherited: u32,
 }
 
 impl Call {
@@ -77,6 +82,8 @@ impl Call {
 }
 
 fn run(arguments: &[OsString], words: &[String]) -> Result<u8, Failure> {
+    // Before anything is opened that would take one of their numbers.
+    let inherited = inherited();
     let (global, rest) = split(words).map_err(|text| usage_error("", &text))?;
     if global.is_on("version") {
         print(&version());
@@ -92,7 +99,7 @@ fn run(arguments: &[OsString], words: &[String]) -> Result<u8, Failure> {
     }
     let log = Log::open(global.text("log"), global.text("log-format"), global.is_on("debug"))
         .map_err(Failure::new)?;
-    match with_log(arguments, &global, name, rest, log) {
+    match with_log(arguments, &global, (name, rest), inherited, log) {
         Ok(code) => Ok(code),
         Err((failure, log)) => Err(Failure { log: failure.log.or(log), ..failure }),
     }
@@ -103,8 +110,8 @@ type LoggedFailure = (Failure, Option<Log>);
 fn with_log(
     arguments: &[OsString],
     global: &Parsed,
-    name: &str,
-    rest: &[String],
+    (name, rest): (&str, &[String]),
+    inherited: u32,
     log: Log,
 ) -> Result<u8, LoggedFailure> {
     if global.is_on("systemd-cgroup") {
@@ -134,12 +141,12 @@ fn with_log(
         print(&format!("Incorrect Usage.\n\n{}", command.help(PROGRAM)));
         return Err((Failure::new(text), Some(log)));
     }
-    if matches!(name, "create" | "run" | "exec") {
-        if let Err(e) = protect(arguments) {
-            return Err((e.context("protect the runtime's program").into(), Some(log)));
-        }
+    if matches!(name, "create" | "run" | "exec")
+        && let Err(e) = protect(arguments)
+    {
+        return Err((e.context("protect the runtime's program").into(), Some(log)));
     }
-    let call = Call { root: Root::new(&state_root(global)), log, flags };
+    let call = Call { root: Root::new(&state_root(global)), log, flags, inherited };
     let result = match command.name {
         "create" => create::create(&call),
         "run" => create::run(&call),
@@ -151,6 +158,11 @@ fn with_log(
         _ => lifecycle::list(&call),
     };
     result.map_err(|failure| (failure, Some(call.log)))
+}
+
+fn inherited() -> u32 {
+    let is_open = |fd: &u32| Path::new(&format!("/proc/self/fd/{fd}")).symlink_metadata().is_ok();
+    (FIRST_AFTER_STDIO..INHERITED_MAX).take_while(is_open).count() as u32
 }
 
 fn find(name: &str) -> Option<&'static Command> {

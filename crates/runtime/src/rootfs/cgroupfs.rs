@@ -33,7 +33,7 @@ pub(super) fn mount(rootfs: &mut Rootfs<'_>, wanted: &Mount, options: &Options) 
     for hierarchy in layout.legacy.iter().chain(&layout.unified) {
         let name = hierarchy.mount.file_name().unwrap_or(OsStr::new("unified"));
         one(rootfs, &tmpfs, name, hierarchy, options)?;
-        for controller in hierarchy.controllers.names().filter(|controller| OsStr::new(controller) != name) {
+        for controller in names(hierarchy).filter(|controller| OsStr::new(controller) != name) {
             match symlinkat(name, &tmpfs, controller) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(e) => return Err(Error::kernel(format!("symlinkat({controller})"), e)),
@@ -90,13 +90,18 @@ fn one(
 
 /// Type and options that mount this hierarchy once more.
 fn fresh(hierarchy: &Hierarchy) -> (&'static str, String) {
-    let controllers: Vec<&str> = hierarchy.controllers.names().collect();
+    let controllers: Vec<&str> = names(hierarchy).collect();
     match &hierarchy.name {
         Some(name) if controllers.is_empty() => ("cgroup", format!("none,name={name}")),
         Some(name) => ("cgroup", format!("{},name={name}", controllers.join(","))),
         None if controllers.is_empty() => ("cgroup2", String::new()),
         None => ("cgroup", controllers.join(",")),
     }
+}
+
+/// The controllers of a v1 hierarchy as its mount options name them: what v2 calls io is blkio there.
+fn names(hierarchy: &Hierarchy) -> impl Iterator<Item = &'static str> {
+    hierarchy.controllers.names().map(|name| if name == "io" { "blkio" } else { name })
 }
 
 /// The folder of the group that this process is in.
