@@ -40,6 +40,8 @@ mod lease;
 mod schema;
 mod snapshots;
 mod tar_reader;
+#[cfg(test)]
+mod testing;
 mod unpack;
 
 pub use archive::{Import, Loaded};

@@ -13,6 +13,14 @@ use crate::error::{Error, Result};
 use pax::Pax;
 use std::borrow::Cow;
 use std::io::Read;
+use std::ops::Range;
+
+/// Number fields of the header (POSIX.1-2017 pax, "ustar Header Block").
+const MODE: Range<usize> = 100..108;
+const UID: Range<usize> = 108..116;
+const GID: Range<usize> = 116..124;
+const SIZE: Range<usize> = 124..136;
+const MTIME: Range<usize> = 136..148;
 
 pub(crate) const BLOCK: usize = 512;
 /// Long names and pax records of one entry (as Go's archive/tar).
@@ -105,7 +113,7 @@ impl<R: Read> TarReader<R> {
                 }
                 return Err(broken("ends after an extension header"));
             };
-            let size = header.entry_size().map_err(|_| broken("bad size field"))?;
+            let size = number(&header, SIZE, header.entry_size()).map_err(|_| broken("bad size field"))?;
             match header.entry_type().as_byte() {
                 b'x' => pax = Pax::parse(&self.extension(size)?)?,
                 // Global records carry comments (git archive); nothing in them changes an entry here.
@@ -186,13 +194,15 @@ impl<R: Read> TarReader<R> {
         let device = |n: std::io::Result<Option<u32>>| n.ok().flatten().unwrap_or(0);
         Ok(Entry {
             kind,
-            mode: header.mode().map_err(|_| broken("bad mode field"))? & 0o7777,
-            uid: id(pax.uid, header.uid(), "bad uid")?,
-            gid: id(pax.gid, header.gid(), "bad gid")?,
+            mode: number(header, MODE, header.mode()).map_err(|_| broken("bad mode field"))? & 0o7777,
+            uid: id(pax.uid, number(header, UID, header.uid()), "bad uid")?,
+            gid: id(pax.gid, number(header, GID, header.gid()), "bad gid")?,
             mtime: match pax.mtime {
                 Some(stamp) => stamp,
                 None => Stamp {
-                    seconds: header.mtime().map_err(|_| broken("bad mtime field"))?.cast_signed(),
+                    seconds: number(header, MTIME, header.mtime())
+                        .map_err(|_| broken("bad mtime field"))?
+                        .cast_signed(),
                     nanos: 0,
                 },
             },
@@ -286,6 +296,16 @@ fn kind(type_byte: u8, path: &[u8]) -> Result<Kind> {
             return Err(broken(format!("entry {name:?} has unsupported type {:?}", char::from(other))));
         }
     })
+}
+
+/// A number field that is blank means 0, as Go reads it.
+fn number<T: Default>(
+    header: &tar::Header,
+    field: Range<usize>,
+    value: std::io::Result<T>,
+) -> std::io::Result<T> {
+    let blank = || header.as_bytes()[field].iter().all(|b| matches!(b, 0 | b' '));
+    value.or_else(|e| if blank() { Ok(T::default()) } else { Err(e) })
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
