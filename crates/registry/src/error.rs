@@ -45,6 +45,11 @@ pub enum Error {
         "no matching manifest for {0} in the manifest list entries: no match for platform in manifest: not found"
     )]
     NoPlatform(String),
+    /// A manifest of the old form.
+    #[error(
+        "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. Suggest the author of {0} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. More information at https://docs.docker.com/go/deprecated-image-specs/"
+    )]
+    Schema1(String),
     /// The registry wants credentials, which cannot be given yet.
     #[error("pull access denied, repository does not exist or may require authorization: {0}")]
     Unauthorized(&'static str),
@@ -183,6 +188,7 @@ impl Error {
             | Error::Registry(_)
             | Error::Redirect { .. } => Kind::Unavailable,
             Error::Host(_)
+            | Error::Schema1(_)
             | Error::Header { .. }
             | Error::TooLarge { .. }
             | Error::ShortRead { .. }

@@ -78,3 +78,6 @@ impl Client {
         Ok(resolve::Repository::new(self.http.clone(), endpoint, reference.path()))
     }
 }
+
+#[cfg(test)]
+mod tests;

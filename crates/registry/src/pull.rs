@@ -78,8 +78,7 @@ async fn run(
     resolved: Resolved,
     tell: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Pulled> {
-    let matcher = Matcher::only(platform);
-    let (target, manifest) = documents(shared, resolved, &matcher, platform).await?;
+    let (target, manifest) = documents(shared, resolved, reference, platform).await?;
     let tag = reference.tag().map_or_else(|| reference.to_string(), str::to_owned);
     tell(Progress::PullingFrom { tag, repository: reference.path().to_owned() });
     let image = configuration(shared, manifest).await?;
@@ -103,13 +102,17 @@ async fn run(
 async fn documents(
     shared: &Arc<Shared>,
     resolved: Resolved,
-    matcher: &Matcher,
+    reference: &Reference,
     platform: &Platform,
 ) -> Result<(Descriptor, Manifest)> {
+    let matcher = Matcher::only(platform);
     let mut target: Option<Descriptor> = None;
     let mut descriptor = resolved.descriptor;
     let mut known = resolved.bytes;
     for _ in 0..MAX_INDEX_DEPTH {
+        if media_type::kind(&descriptor.media_type) == media_type::Kind::Schema1 {
+            return Err(Error::Schema1(reference.to_string()));
+        }
         let bytes = fetch_document(shared, &descriptor, known.take()).await?;
         let document = Document::decode(&descriptor.media_type, &bytes)?;
         // A server may not have told the type; the size is what came.

@@ -77,9 +77,9 @@ impl Repository {
     pub(crate) async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let (place, kind) = match media_type::kind(&descriptor.media_type) {
             media_type::Kind::Index => ("manifests", "index"),
-            media_type::Kind::Manifest => ("manifests", "manifest"),
             media_type::Kind::Config => ("blobs", "config"),
-            _ => ("blobs", "unknown"),
+            // Also when the registry did not tell the type of what it resolved.
+            _ => ("manifests", "manifest"),
         };
         let limit = MAX_DOCUMENT_BYTES as u64;
         if descriptor.size > limit {

@@ -27,7 +27,8 @@ fn names_move_and_leave_dangling_images() {
     let f = fixture();
     let images = f.store.images();
     let none = Labels::new();
-    let steps: &[(&str, u8, Option<u8>, bool, &[&str])] = &[
+    type Step<'a> = (&'a str, u8, Option<u8>, bool, &'a [&'a str]);
+    let steps: &[Step<'_>] = &[
         ("a", 1, None, false, &["a:latest=1"]),
         ("a:latest", 1, None, false, &["a:latest=1"]),
         ("b", 1, None, false, &["a:latest=1", "b:latest=1"]),

@@ -87,7 +87,10 @@ fn pax(records: &[(&str, &str)], data: &[u8]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn extents(bytes: &[u8]) -> std::result::Result<(String, u64, Vec<(u64, u64)>), String> {
+/// Name, size and extents of a sparse file.
+type Sparse = (String, u64, Vec<(u64, u64)>);
+
+fn extents(bytes: &[u8]) -> std::result::Result<Sparse, String> {
     let entry = TarReader::new(bytes).next().map_err(|e| e.to_string())?.unwrap();
     let list = entry.extents.clone().unwrap_or_default();
     Ok((entry.display().into_owned(), entry.size, list.iter().map(|e| (e.offset, e.length)).collect()))
