@@ -245,21 +245,22 @@ fn a_full_disk_leaves_nothing() {
     });
 }
 
-/// Ids that dockerd 28.5.2 gives to the same archives, where the test images are built.
+/// dockerd 28.5.2 (containerd image store) gave this id to the same archive.
 #[test]
-fn ids_are_dockers() {
-    let images = std::path::Path::new("/var/cache/tare-tests/images");
-    let oracle = images.join("ids.tsv");
-    if !oracle.exists() {
-        eprintln!("skipped: {} is not there (built by the test host)", oracle.display());
-        return;
-    }
-    for line in std::fs::read_to_string(oracle).unwrap().lines() {
-        let (archive, id) = line.split_once('\t').unwrap();
-        let f = fixture();
-        let loaded = f.store.load(std::fs::File::open(images.join(archive)).unwrap()).unwrap();
-        assert_eq!(loaded[0].target.digest.as_str(), id, "{archive}");
-    }
+fn an_id_is_dockers() {
+    const DOCKERS: &str = "sha256:9b8cee43180b7a910ab6606c1bc08b092ee4e8739de793350eb0d6990ba1e1e8";
+    let layer = tar(&[E::Dir("d", 0o755), E::File("d/f", b"content")]);
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":{{"Cmd":["/x"]}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        Digest::sha256(&layer)
+    );
+    let archive = tar(&[
+        E::File("l/layer.tar", &layer),
+        E::File("c.json", config.as_bytes()),
+        E::File("manifest.json", br#"[{"Config":"c.json","RepoTags":["id:1"],"Layers":["l/layer.tar"]}]"#),
+    ]);
+    let loaded = fixture().store.load(&archive[..]).unwrap();
+    assert_eq!(loaded[0].target.digest.as_str(), DOCKERS);
 }
 
 /// Archives that another tool writes.
@@ -288,4 +289,60 @@ fn archives_of_skopeo() {
         let loaded = other.store.load(std::fs::File::open(path).unwrap()).unwrap();
         assert_eq!(loaded.len(), 1, "{kind}");
     }
+}
+
+const CHILD: &str = "TARE_TEST_STORE";
+
+/// The victim of the next test: loads and forgets an image until it is killed.
+#[test]
+fn victim() {
+    let Ok(data) = std::env::var(CHILD) else { return };
+    let store = crate::testing::open(std::path::Path::new(&data));
+    let layers: Vec<Vec<u8>> =
+        (0..3_u8).map(|n| tar(&[E::File(&format!("f{n}"), &vec![n; 400_000])])).collect();
+    let config = config(&layers.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let archive = tar(&[
+        E::File("0", &layers[0]),
+        E::File("1", &layers[1]),
+        E::File("2", &layers[2]),
+        E::File("c", &config),
+        E::File("manifest.json", br#"[{"Config":"c","RepoTags":["x"],"Layers":["0","1","2"]}]"#),
+    ]);
+    let name = Reference::parse("x").unwrap();
+    loop {
+        store.load(&archive[..]).unwrap();
+        store.images().delete(&name).unwrap();
+        store.gc().unwrap();
+        store.snapshots().empty_trash().unwrap();
+    }
+}
+
+/// Killed at any moment, a load leaves a whole image or none, and the collector leaves nothing else.
+#[test]
+fn killed_at_any_moment() {
+    let f = fixture();
+    for round in 0..25_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "archive::tests::victim"])
+            .env(CHILD, f.dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(40 + round * 17 % 90));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for image in f.store.images().list().unwrap() {
+            let view = f.store.view(&image.target, &Matcher::only(&Platform::host())).unwrap();
+            for layer in &view.manifest.layers {
+                f.store.content().document(&layer.digest).unwrap();
+            }
+            let trees = f.store.snapshots().layers(view.top()).unwrap();
+            assert_eq!(trees.iter().map(|t| list(t).len()).collect::<Vec<_>>(), [1, 1, 1]);
+        }
+        assert!(!f.store.gc().unwrap().busy, "a dead process holds no lease");
+    }
+    f.store.images().delete(&Reference::parse("x").unwrap()).unwrap();
+    f.store.gc().unwrap();
+    f.store.snapshots().empty_trash().unwrap();
+    assert!(is_empty(&f), "{:?}", list(f.store.snapshots().root()));
 }
