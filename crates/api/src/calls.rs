@@ -197,7 +197,7 @@ impl Client {
     }
 
     /// `GET /tare/trace/{id}`: the kernel steps recorded under a trace id, one JSON record a line. With `follow`
-    /// it goes on until the calls that carry the id are over.
+    /// it goes on until it is dropped.
     pub async fn trace(&self, id: &str, follow: bool) -> Result<ByteStream, Error> {
         let path = format!("/tare/trace/{}", escape_path(id));
         self.send(Call::get(&path).query(Query::new().set_flag("follow", follow))).await

@@ -8,7 +8,11 @@ fn main() -> ExitCode {
     let environment = cli::Environment {
         // `TARE_EXAMPLE_NAME=docker` stands for a program installed under that name.
         program: std::env::var("TARE_EXAMPLE_NAME").unwrap_or_else(|_| "tare".to_owned()),
-        build: cli::Build { version: "28.5.2+tare.0.1.0".into(), commit: "example".into(), time: String::new() },
+        build: cli::Build {
+            version: "28.5.2+tare.0.1.0".into(),
+            commit: "example".into(),
+            time: String::new(),
+        },
         stdio: cli::Stdio::of_process(),
         in_process: Box::new(|| Err("this example has no engine: set DOCKER_HOST".to_owned())),
         local_commands: Vec::new(),

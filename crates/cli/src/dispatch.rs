@@ -72,11 +72,23 @@ impl<'a> Dispatch<'a> {
             return self.help_of(rest);
         }
         match ROOT.find(word) {
-            Some(command) => self.command(command, &format!("{program} {}", command.name), word, rest, &global),
-            None => Err(Error::failed(format!(
-                "{program}: unknown command: {program} {word}\n\nRun '{program} --help' for more information"
-            ))),
+            Some(command) => {
+                self.command(command, &format!("{program} {}", command.name), word, rest, &global)
+            }
+            None => self.unknown(words, word),
         }
+    }
+
+    /// No such command: cobra then reads the whole line as the program's own options.
+    fn unknown(&self, words: &[String], word: &str) -> Outcome {
+        let program = self.program();
+        let parsed = parse::parse_as(&ROOT, words, true).map_err(|e| usage(&ROOT, program, &e))?;
+        if parsed.help {
+            return self.program_help(self.out);
+        }
+        Err(Error::failed(format!(
+            "{program}: unknown command: {program} {word}\n\nRun '{program} --help' for more information"
+        )))
     }
 
     fn command(
@@ -139,7 +151,10 @@ impl<'a> Dispatch<'a> {
     /// The options before the command.
     fn global(&self, parsed: &Parsed) -> Result<Global, Error> {
         let level = parsed.text("log-level");
-        if !matches!(level, "" | "debug" | "info" | "warn" | "warning" | "error" | "fatal" | "panic" | "trace") {
+        if !matches!(
+            level,
+            "" | "debug" | "info" | "warn" | "warning" | "error" | "fatal" | "panic" | "trace"
+        ) {
             return Err(Error::failed(format!("Unable to parse logging level: {level}")));
         }
         let folder = match parsed.text("config") {
@@ -156,9 +171,8 @@ impl<'a> Dispatch<'a> {
     }
 
     fn local(&self, words: &[String]) -> Option<(&LocalCommand, usize)> {
-        let matches = |c: &&LocalCommand| {
-            words.len() >= c.path.len() && c.path.iter().zip(words).all(|(p, w)| p == w)
-        };
+        let matches =
+            |c: &&LocalCommand| words.len() >= c.path.len() && c.path.iter().zip(words).all(|(p, w)| p == w);
         let found = self.environment.local_commands.iter().filter(matches).max_by_key(|c| c.path.len())?;
         Some((found, found.path.len()))
     }

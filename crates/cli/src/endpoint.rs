@@ -158,18 +158,36 @@ mod tests {
             (host("unix:///h"), both, Ok("/h")),
             (Choice::default(), both, Ok("/t")),
             (Choice::default(), &both[1..], Ok("/d")),
-            (Choice { hosts: vec!["a".into(), "b".into()], ..Choice::default() }, both, Err("Specify only one -H")),
-            (Choice { context: "x".into(), ..Choice::default() }, both,
-             Err("--context \"x\": contexts other than default are not available yet")),
-            (Choice { context: "x".into(), ..host("h") }, both,
-             Err("conflicting options: cannot specify both --host and --context")),
-            (Choice { config_context: "x".into(), ..Choice::default() }, &[],
-             Err("currentContext \"x\": contexts other than default are not available yet")),
-            (Choice::default(), &[("DOCKER_HOST", "tcp://1.2.3.4:5"), ("DOCKER_TLS_VERIFY", "1")],
-             Err("DOCKER_TLS_VERIFY is set, but TLS is not available yet")),
+            (
+                Choice { hosts: vec!["a".into(), "b".into()], ..Choice::default() },
+                both,
+                Err("Specify only one -H"),
+            ),
+            (
+                Choice { context: "x".into(), ..Choice::default() },
+                both,
+                Err("--context \"x\": contexts other than default are not available yet"),
+            ),
+            (
+                Choice { context: "x".into(), ..host("h") },
+                both,
+                Err("conflicting options: cannot specify both --host and --context"),
+            ),
+            (
+                Choice { config_context: "x".into(), ..Choice::default() },
+                &[],
+                Err("currentContext \"x\": contexts other than default are not available yet"),
+            ),
+            (
+                Choice::default(),
+                &[("DOCKER_HOST", "tcp://1.2.3.4:5"), ("DOCKER_TLS_VERIFY", "1")],
+                Err("DOCKER_TLS_VERIFY is set, but TLS is not available yet"),
+            ),
         ] {
             match (resolve(&choice, vars(env)), want) {
-                (Ok(Endpoint::Chosen(Address::Unix(path))), Ok(want)) => assert_eq!(path.to_str().unwrap(), want),
+                (Ok(Endpoint::Chosen(Address::Unix(path))), Ok(want)) => {
+                    assert_eq!(path.to_str().unwrap(), want)
+                }
                 (Err(text), Err(want)) => assert_eq!(text, want),
                 (got, want) => panic!("{got:?} instead of {want:?}"),
             }

@@ -57,7 +57,8 @@ static EXPLAIN: &[Flag] = &[Flag::new(
     Kind::Optional("tree"),
     "Tell on standard error what Linux does for this command, as it happens (tree|json)",
 )
-.check(checks::explain)];
+.check(checks::explain)
+.own()];
 
 static GLOBAL: &[Flag] = &[
     Flag::text("config", "Location of client config files").default("~/.docker"),
@@ -111,7 +112,12 @@ const RUN: Cmd = Command {
     interspersed: false,
     common: Some(1),
     examples: "  tare run --rm hello\n  tare run -d --name web -p 8080:80 --memory 256m nginx\n  tare run --rm --explain hello",
-    ..command("run", Action::Run, "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image")
+    ..command(
+        "run",
+        Action::Run,
+        "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Create and run a new container from an image",
+    )
 };
 const CREATE: Cmd = Command {
     paths: &["container create", "create"],
@@ -122,17 +128,32 @@ const CREATE: Cmd = Command {
 const START: Cmd = Command {
     paths: &["container start", "start"],
     flags: &[task::START, EXPLAIN],
-    ..command("start", Action::Start, "[OPTIONS] CONTAINER [CONTAINER...]", "Start one or more stopped containers")
+    ..command(
+        "start",
+        Action::Start,
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Start one or more stopped containers",
+    )
 };
 const STOP: Cmd = Command {
     paths: &["container stop", "stop"],
     flags: &[task::STOP],
-    ..command("stop", Action::Stop, "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers")
+    ..command(
+        "stop",
+        Action::Stop,
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Stop one or more running containers",
+    )
 };
 const KILL: Cmd = Command {
     paths: &["container kill", "kill"],
     flags: &[task::KILL],
-    ..command("kill", Action::Kill, "[OPTIONS] CONTAINER [CONTAINER...]", "Kill one or more running containers")
+    ..command(
+        "kill",
+        Action::Kill,
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Kill one or more running containers",
+    )
 };
 const RM: Cmd = Command {
     aliases: &["remove"],
@@ -159,7 +180,12 @@ const EXEC: Cmd = Command {
     arity: Arity::AtLeast(2),
     interspersed: false,
     common: Some(2),
-    ..command("exec", Action::Exec, "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container")
+    ..command(
+        "exec",
+        Action::Exec,
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        "Execute a command in a running container",
+    )
 };
 const ATTACH: Cmd = Command {
     paths: &["container attach", "attach"],
@@ -245,12 +271,7 @@ const VERSION: Cmd = Command {
 const COMPLETION: Cmd = Command {
     arity: Arity::Exactly(1),
     examples: "  tare completion bash > /etc/bash_completion.d/tare",
-    ..command(
-        "completion",
-        Action::Completion,
-        "bash|zsh|fish",
-        "Print a shell's completion script",
-    )
+    ..command("completion", Action::Completion, "bash|zsh|fish", "Print a shell's completion script")
 };
 
 const CONTAINER: Cmd = Command {
@@ -327,7 +348,10 @@ const SYSTEM: Cmd = Command {
     about: "Manage Docker",
     commands: &[
         later("df", "Show docker disk usage"),
-        later("dial-stdio", "Proxy the stdio stream to the daemon connection. Should not be invoked manually."),
+        later(
+            "dial-stdio",
+            "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
+        ),
         later("events", "Get real time events from the server"),
         INFO,
         later("prune", "Remove unused data"),

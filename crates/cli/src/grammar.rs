@@ -74,6 +74,8 @@ pub struct Flag {
     pub deprecated: &'static str,
     /// Checks a value beyond what its kind says.
     pub check: Option<Check>,
+    /// Docker does not have it.
+    pub own: bool,
 }
 
 impl Flag {
@@ -89,6 +91,7 @@ impl Flag {
             hidden: false,
             deprecated: "",
             check: None,
+            own: false,
         }
     }
     /// A switch.
@@ -127,6 +130,11 @@ impl Flag {
     pub const fn deprecated(mut self, advice: &'static str) -> Flag {
         self.deprecated = advice;
         self.hidden = true;
+        self
+    }
+    /// Tare's own.
+    pub const fn own(mut self) -> Flag {
+        self.own = true;
         self
     }
     /// With a check of its own.

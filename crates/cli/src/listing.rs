@@ -16,7 +16,11 @@ const MIN_WIDTH: usize = 10;
 const PADDING: usize = 3;
 
 /// Prints rows in a format; the error is Docker's text.
-pub fn print(format: &str, headers: &'static [(&'static str, &'static str)], rows: &[Value]) -> Result<String, String> {
+pub fn print(
+    format: &str,
+    headers: &'static [(&'static str, &'static str)],
+    rows: &[Value],
+) -> Result<String, String> {
     let is_table = format.starts_with("table");
     let source = match format {
         "json" => "{{json .}}".to_owned(),

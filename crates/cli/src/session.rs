@@ -79,18 +79,18 @@ impl<'a> Session<'a> {
             debug: global.debug,
             quiet: global.quiet,
             environment,
-            choice: Choice {
-                hosts: global.hosts.clone(),
-                context: global.context.clone(),
-                config_context,
-            },
+            choice: Choice { hosts: global.hosts.clone(), context: global.context.clone(), config_context },
             client: RefCell::new(None),
             trace: RefCell::new(None),
         }
     }
 
     /// Runs a command on a runtime of its own, with its story if one is asked for.
-    pub fn block_on<F>(self, explain: Option<explain::Form>, command: impl FnOnce(Self) -> F) -> Result<i32, Error>
+    pub fn block_on<F>(
+        self,
+        explain: Option<explain::Form>,
+        command: impl FnOnce(Self) -> F,
+    ) -> Result<i32, Error>
     where
         F: Future<Output = (Self, Result<(), Error>)>,
     {
@@ -207,7 +207,11 @@ impl<'a> Session<'a> {
 
     /// A foreign engine is announced once, to a person.
     async fn announce(&self, client: &Client) {
-        if client.transport().is_in_process() || self.program == "docker" || self.quiet || !self.err.is_terminal() {
+        if client.transport().is_in_process()
+            || self.program == "docker"
+            || self.quiet
+            || !self.err.is_terminal()
+        {
             return;
         }
         if let Ok(ping) = client.ping().await

@@ -198,7 +198,10 @@ impl tokio::io::AsyncRead for AsyncIn {
     }
 }
 
-#[expect(deprecated, reason = "its successor is unsafe because a descriptor may be closed; these live as long as the process")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe because a descriptor may be closed; these live as long as the process"
+)]
 fn register(fd: BorrowedFd<'static>, interest: Interest) -> Option<AsyncFd<BorrowedFd<'static>>> {
     AsyncFd::with_interest(fd, interest).ok()
 }

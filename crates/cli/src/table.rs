@@ -120,7 +120,10 @@ mod tests {
             ("a\tb\n", "a         b\n"),
             ("a\tb", "a         b"),
             ("CONTAINER ID\tIMAGE\nabc\tbusybox\n", "CONTAINER ID   IMAGE\nabc            busybox\n"),
-            ("a\tb\tc\nlonger cell here\tx\ty\n", "a                  b         c\nlonger cell here   x         y\n"),
+            (
+                "a\tb\tc\nlonger cell here\tx\ty\n",
+                "a                  b         c\nlonger cell here   x         y\n",
+            ),
             ("a\tb\nplain\nc\td\n", "a         b\nplain\nc         d\n"),
             ("a\t\tb\n", "a                   b\n"),
             ("a\n", "a\n"),
@@ -128,7 +131,10 @@ mod tests {
         ] {
             assert_eq!(columns(text, 10, 3), want, "{text:?}");
         }
-        assert_eq!(columns(" Version:\t28\n API version:\t1.5\n", 20, 1), " Version:           28\n API version:       1.5\n");
+        assert_eq!(
+            columns(" Version:\t28\n API version:\t1.5\n", 20, 1),
+            " Version:           28\n API version:       1.5\n"
+        );
     }
 
     #[test]

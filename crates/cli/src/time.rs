@@ -479,9 +479,17 @@ mod tests {
         for (seconds, want) in [(0, "0s"), (59, "59s"), (61, "1m1s"), (3600, "1h0m0s"), (7325, "2h2m5s")] {
             assert_eq!(go_duration(seconds), want);
         }
-        for (text, want) in [("42m", Some(2520.0)), ("1h30m", Some(5400.0)), ("1.5s", Some(1.5)), ("300ms", Some(0.3)),
-            ("-1s", Some(-1.0)), ("0", Some(0.0)), ("10", None), ("", None), ("5x", None)]
-        {
+        for (text, want) in [
+            ("42m", Some(2520.0)),
+            ("1h30m", Some(5400.0)),
+            ("1.5s", Some(1.5)),
+            ("300ms", Some(0.3)),
+            ("-1s", Some(-1.0)),
+            ("0", Some(0.0)),
+            ("10", None),
+            ("", None),
+            ("5x", None),
+        ] {
             assert_eq!(parse_go_duration(text), want, "{text}");
         }
     }
@@ -501,7 +509,11 @@ mod tests {
             ("2006-01-02T15:04:05.5Z", Ok("1136214245.500000000")),
             ("2006-01-02T15:04:05+07:00", Ok("1136189045.000000000")),
         ] {
-            assert_eq!(timestamp(text, 1000.0, &utc), want.map(str::to_owned).map_err(|e: &str| e.to_owned()), "{text}");
+            assert_eq!(
+                timestamp(text, 1000.0, &utc),
+                want.map(str::to_owned).map_err(|e: &str| e.to_owned()),
+                "{text}"
+            );
         }
         assert!(timestamp("yesterday", 0.0, &utc).is_err());
     }

@@ -11,22 +11,72 @@ use crate::template::Value;
 use crate::template::number;
 
 /// Fields that are maps with text values.
-const TEXT_MAPS: &[&str] = &[
-    "Annotations", "Data", "Details", "DriverOpts", "Labels", "Options", "StorageOpt", "Sysctls", "Tmpfs",
-];
+const TEXT_MAPS: &[&str] =
+    &["Annotations", "Data", "Details", "DriverOpts", "Labels", "Options", "StorageOpt", "Sysctls", "Tmpfs"];
 /// Fields that are maps with other values.
 const MAPS: &[&str] =
     &["EndpointsConfig", "ExposedPorts", "IndexConfigs", "Networks", "PortBindings", "Runtimes", "Volumes"];
 /// Fields that are slices, for those that can be nil.
 const LISTS: &[&str] = &[
-    "Aliases", "Args", "Binds", "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps",
-    "BlkioDeviceWriteIOps", "BlkioWeightDevice", "CapAdd", "CapDrop", "CDISpecDirs", "Cmd", "Components", "DNS",
-    "DNSNames", "DNSOptions", "DNSSearch", "DefaultAddressPools", "DeviceCgroupRules", "DeviceRequests", "Devices",
-    "DiscoveredDevices", "DriverStatus", "Entrypoint", "Env", "ExecIDs", "ExtraHosts", "GenericResources", "GroupAdd",
-    "InsecureRegistryCIDRs", "Labels", "Layers", "LinkLocalIPs", "Links", "Log", "Manifests", "MaskedPaths", "Mirrors",
-    "Mounts", "Names", "Network", "OSFeatures", "OnBuild", "ReadonlyPaths", "RemoteManagers", "RepoDigests", "RepoTags",
-    "SecondaryIPAddresses", "SecondaryIPv6Addresses", "SecurityOpt", "SecurityOptions", "Shell", "Test", "URLs",
-    "Ulimits", "Volume", "VolumesFrom", "Warnings", "Authorization",
+    "Aliases",
+    "Args",
+    "Binds",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceWriteIOps",
+    "BlkioWeightDevice",
+    "CapAdd",
+    "CapDrop",
+    "CDISpecDirs",
+    "Cmd",
+    "Components",
+    "DNS",
+    "DNSNames",
+    "DNSOptions",
+    "DNSSearch",
+    "DefaultAddressPools",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "DiscoveredDevices",
+    "DriverStatus",
+    "Entrypoint",
+    "Env",
+    "ExecIDs",
+    "ExtraHosts",
+    "GenericResources",
+    "GroupAdd",
+    "InsecureRegistryCIDRs",
+    "Labels",
+    "Layers",
+    "LinkLocalIPs",
+    "Links",
+    "Log",
+    "Manifests",
+    "MaskedPaths",
+    "Mirrors",
+    "Mounts",
+    "Names",
+    "Network",
+    "OSFeatures",
+    "OnBuild",
+    "ReadonlyPaths",
+    "RemoteManagers",
+    "RepoDigests",
+    "RepoTags",
+    "SecondaryIPAddresses",
+    "SecondaryIPv6Addresses",
+    "SecurityOpt",
+    "SecurityOptions",
+    "Shell",
+    "Test",
+    "URLs",
+    "Ulimits",
+    "Volume",
+    "VolumesFrom",
+    "Warnings",
+    "Authorization",
 ];
 
 /// An answer as a template's data.
@@ -38,8 +88,19 @@ pub fn value<T: Struct>(answer: &T) -> Value {
 /// sends (the OCI image specification's, with Docker's additions), and leaves out what is empty.
 pub fn image(answer: &ImageInspect) -> Value {
     const CONFIG: &[&str] = &[
-        "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
-        "ArgsEscaped", "Healthcheck", "OnBuild", "Shell",
+        "User",
+        "ExposedPorts",
+        "Env",
+        "Entrypoint",
+        "Cmd",
+        "Volumes",
+        "WorkingDir",
+        "Labels",
+        "StopSignal",
+        "ArgsEscaped",
+        "Healthcheck",
+        "OnBuild",
+        "Shell",
     ];
     let narrow = |whole: Json, keep: fn(&Json) -> bool| match whole {
         Json::Object(pairs) => Json::Object(
@@ -158,7 +219,10 @@ mod tests {
             ("{{.ID}} {{.Name}} {{.State.Pid}} {{.State.Running}}", "abc /web 7 false"),
             ("{{.State.Health}}", "<nil>"),
             ("{{.HostConfig.Binds}} {{.Config.Env}} {{.Config.Volumes}}", "[] [] map[]"),
-            ("{{json .HostConfig.Binds}} {{json .Config.Labels}} {{json .State}}", "null {\"a\":\"1\"} {\"Status\":\"running\",\"Running\":false,\"Paused\":false,\"Restarting\":false,\"OOMKilled\":false,\"Dead\":false,\"Pid\":7,\"ExitCode\":0,\"Error\":\"\",\"StartedAt\":\"\",\"FinishedAt\":\"\"}"),
+            (
+                "{{json .HostConfig.Binds}} {{json .Config.Labels}} {{json .State}}",
+                "null {\"a\":\"1\"} {\"Status\":\"running\",\"Running\":false,\"Paused\":false,\"Restarting\":false,\"OOMKilled\":false,\"Dead\":false,\"Pid\":7,\"ExitCode\":0,\"Error\":\"\",\"StartedAt\":\"\",\"FinishedAt\":\"\"}",
+            ),
             ("{{.HostConfig.NanoCPUs}} {{.HostConfig.Memory}} {{.HostConfig.LogConfig.Config}}", "3 5 map[]"),
             ("{{.NetworkSettings.Ports}}", "map[80/tcp:[{0.0.0.0 8080}] 81/tcp:[]]"),
             ("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}", "8080"),

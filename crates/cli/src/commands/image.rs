@@ -95,7 +95,8 @@ pub async fn import(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
 
 /// An archive; Docker's text where there is none.
 fn open(path: &str) -> Result<FileReader, Error> {
-    let file = std::fs::File::open(path).map_err(|e| Error::failed(format!("open {path}: {}", io_text(&e))))?;
+    let file =
+        std::fs::File::open(path).map_err(|e| Error::failed(format!("open {path}: {}", io_text(&e))))?;
     Ok(FileReader(file))
 }
 

@@ -11,9 +11,8 @@ use crate::template::{Mode, Template, Value};
 use crate::typed;
 
 /// The types Docker knows.
-const TYPES: &[&str] = &[
-    "config", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume",
-];
+const TYPES: &[&str] =
+    &["config", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume"];
 /// Exit code for a template that does not parse.
 const BAD_TEMPLATE: i32 = 64;
 const INDENT: &str = "    ";
@@ -77,7 +76,8 @@ pub async fn any(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     if !wanted.is_empty() && !TYPES.contains(&wanted) {
         return Err(Error::failed(format!("unknown type: {wanted:?}: must be one of \"{listed}\"")));
     }
-    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|k| wanted.is_empty() || k.name() == wanted).collect();
+    let kinds: Vec<Kind> =
+        Kind::ALL.into_iter().filter(|k| wanted.is_empty() || k.name() == wanted).collect();
     if kinds.is_empty() {
         return Err(Error::failed(format!("--type {wanted}: objects of this type are not available yet")));
     }

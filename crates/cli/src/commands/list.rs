@@ -16,7 +16,8 @@ use crate::time::now;
 
 /// Words that people type after `images` when they mean `image`.
 const IMAGE_COMMANDS: &[&str] = &[
-    "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm", "save", "tag",
+    "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push", "rm", "save",
+    "tag",
 ];
 
 /// `ps`
@@ -53,8 +54,8 @@ fn wants_size(format: &str, view: &View) -> Result<bool, Error> {
     if format.is_empty() {
         return Ok(false);
     }
-    let template = Template::parse("", format)
-        .map_err(|e| Error::failed(format!("failed to parse template: {e}")))?;
+    let template =
+        Template::parse("", format).map_err(|e| Error::failed(format!("failed to parse template: {e}")))?;
     let row = Row::new(ContainerSummary::default(), view.clone());
     let used = Rc::clone(&row.size_used);
     template

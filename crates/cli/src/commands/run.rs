@@ -135,7 +135,9 @@ pub fn exit(session: &Session<'_>, answer: Result<WaitResponse, api::Error>) -> 
             Err(Error::code(REFUSED))
         }
         Ok(WaitResponse { status_code: 0, .. }) => Ok(()),
-        Ok(WaitResponse { status_code, .. }) => Err(Error::code(i32::try_from(status_code).unwrap_or(REFUSED))),
+        Ok(WaitResponse { status_code, .. }) => {
+            Err(Error::code(i32::try_from(status_code).unwrap_or(REFUSED)))
+        }
         Err(error) => {
             session.err.note(&format!("error waiting for container: {}", Error::from(error)));
             Err(Error::code(REFUSED))
@@ -210,7 +212,11 @@ fn of_run(session: &Session<'_>, error: Error) -> Error {
     }
     let text = error.to_string();
     let has = |words: &[&str]| words.iter().any(|w| text.contains(w));
-    let code = if has(&["executable file not found", "no such file or directory", "system cannot find the file specified"]) {
+    let code = if has(&[
+        "executable file not found",
+        "no such file or directory",
+        "system cannot find the file specified",
+    ]) {
         127
     } else if has(&["permission denied", "is a directory"]) {
         126

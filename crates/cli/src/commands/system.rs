@@ -40,9 +40,11 @@ pub async fn version(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error
         Some(template) => {
             let client_json = client_part.json();
             let server_json = server.as_ref().map(typed::json).unwrap_or_default();
-            let raw = Json::Object(vec![("Client".to_owned(), client_json), ("Server".to_owned(), server_json)]);
+            let raw =
+                Json::Object(vec![("Client".to_owned(), client_json), ("Server".to_owned(), server_json)]);
             let server_value = server.as_ref().map_or(Value::Nil, typed::value);
-            let fields = vec![("Client".to_owned(), client_part.value()), ("Server".to_owned(), server_value)];
+            let fields =
+                vec![("Client".to_owned(), client_part.value()), ("Server".to_owned(), server_value)];
             let data = Value::record("system.versionInfo", fields, Some(raw));
             let mut text = String::new();
             let result = template.run_to(&data, &mut text);

@@ -179,7 +179,9 @@ pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
         }
         match client.container_remove(id, options).await {
             Ok(()) => session.out.line(name)?,
-            Err(error) if force && error.is_not_found() => session.err.line(&Error::from(error).to_string())?,
+            Err(error) if force && error.is_not_found() => {
+                session.err.line(&Error::from(error).to_string())?
+            }
             Err(error) => failures.push(error.into()),
         }
     }

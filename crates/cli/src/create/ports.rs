@@ -93,9 +93,9 @@ fn parts(spec: &str) -> (&str, &str, &str) {
 
 fn address(ip: &str) -> Result<&str, String> {
     let bare = match ip.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').ok_or_else(|| {
-            format!("invalid IP address {ip}: address {ip}:: missing ']' in address")
-        })?,
+        Some(rest) => rest
+            .strip_suffix(']')
+            .ok_or_else(|| format!("invalid IP address {ip}: address {ip}:: missing ']' in address"))?,
         None => ip,
     };
     if !bare.is_empty() && bare.parse::<IpAddr>().is_err() {
@@ -159,7 +159,10 @@ mod tests {
             (&[""], "! no port specified: <empty>"),
             (&["a:b:c:d"], "! invalid IP address: a:b"),
             (&["1.2.3:1:2"], "! invalid IP address: 1.2.3"),
-            (&["8000-8001:80-82"], "! invalid ranges specified for container and host Ports: 80-82 and 8000-8001"),
+            (
+                &["8000-8001:80-82"],
+                "! invalid ranges specified for container and host Ports: 80-82 and 8000-8001",
+            ),
             (&["82-80"], "! invalid containerPort: 82-80"),
             (&["a=b,c"], "! invalid publish opts format (should be name=value but got 'c')"),
         ] {

@@ -121,8 +121,6 @@ pub static RUN: &[Flag] = &[
 ];
 
 /// What only `create` has.
-pub static CREATE: &[Flag] = &[Flag::text(
-    "pull",
-    "Pull image before creating (\"always\", \"|missing\", \"never\")",
-)
-.default("missing")];
+pub static CREATE: &[Flag] =
+    &[Flag::text("pull", "Pull image before creating (\"always\", \"|missing\", \"never\")")
+        .default("missing")];

@@ -32,7 +32,11 @@ pub static RMI: &[Flag] = &[
 /// `load`
 pub static LOAD: &[Flag] = &[
     Flag::text("input", "Read from tar archive file, instead of STDIN").short('i'),
-    Flag::text("platform", "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")").later(),
+    Flag::text(
+        "platform",
+        "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+    )
+    .later(),
     Flag::switch("quiet", "Suppress the load output").short('q'),
 ];
 

@@ -21,9 +21,7 @@ pub static STOP: &[Flag] = &[
 ];
 
 /// `kill`
-pub static KILL: &[Flag] = &[
-    Flag::text("signal", "Signal to send to the container").short('s'),
-];
+pub static KILL: &[Flag] = &[Flag::text("signal", "Signal to send to the container").short('s')];
 
 /// `rm`
 pub static RM: &[Flag] = &[
@@ -37,7 +35,9 @@ pub static PS: &[Flag] = &[
     Flag::switch("all", "Show all containers (default shows just running)").short('a'),
     Flag::new("filter", Kind::Filter, "Filter output based on conditions provided").short('f'),
     Flag::text("format", FORMAT_LIST),
-    Flag::new("last", Kind::Int, "Show n last created containers (includes all states)").short('n').default("-1"),
+    Flag::new("last", Kind::Int, "Show n last created containers (includes all states)")
+        .short('n')
+        .default("-1"),
     Flag::switch("latest", "Show the latest created container (includes all states)").short('l'),
     Flag::switch("no-trunc", "Don't truncate output"),
     Flag::switch("quiet", "Only display container IDs").short('q'),
@@ -48,10 +48,16 @@ pub static PS: &[Flag] = &[
 pub static LOGS: &[Flag] = &[
     Flag::switch("details", "Show extra details provided to logs"),
     Flag::switch("follow", "Follow log output").short('f'),
-    Flag::text("since", "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
+    Flag::text(
+        "since",
+        "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
+    ),
     Flag::text("tail", "Number of lines to show from the end of the logs").short('n').default("all"),
     Flag::switch("timestamps", "Show timestamps").short('t'),
-    Flag::text("until", "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
+    Flag::text(
+        "until",
+        "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
+    ),
 ];
 
 /// `exec`

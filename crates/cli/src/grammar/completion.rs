@@ -63,7 +63,9 @@ fn bash(program: &str, rows: &[Row]) -> String {
         let words: Vec<&str> = row.words.iter().map(|(w, _)| w.as_str()).collect();
         let names = match row.names {
             "containers" => format!(" $({program} ps -a --format '{{{{.Names}}}}' 2>/dev/null)"),
-            "images" => format!(" $({program} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' 2>/dev/null)"),
+            "images" => {
+                format!(" $({program} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' 2>/dev/null)")
+            }
             _ => String::new(),
         };
         let _ = writeln!(cases, "    \"{}\") words=\"{}{names}\" ;;", row.path, words.join(" "));

@@ -18,8 +18,8 @@ const MIN_NAME_WIDTH: usize = 11;
 pub enum Show {
     /// What works, and the names of what does not yet.
     Ready,
-    /// Everything in the table, as Docker's own help; for comparison with it.
-    All,
+    /// All that Docker has and nothing else, as its own help; for comparison with it.
+    Docker,
 }
 
 /// The help of one command or group; `path` starts with the program's name.
@@ -35,7 +35,7 @@ pub fn command<A: Copy>(command: &Command<A>, path: &str, width: usize, show: Sh
         let full: Vec<String> = command.paths.iter().map(|p| format!("{program} {p}")).collect();
         let _ = write!(out, "\n\nAliases:\n  {}", full.join(", "));
     }
-    if !command.examples.is_empty() {
+    if !command.examples.is_empty() && show == Show::Ready {
         let _ = write!(out, "\n\nExamples:\n{}", command.examples.replace("tare ", &format!("{program} ")));
     }
     let flags: Vec<&Flag> = visible(command.all_flags(), show);
@@ -56,21 +56,24 @@ pub fn command<A: Copy>(command: &Command<A>, path: &str, width: usize, show: Sh
 }
 
 /// The help of the whole program.
-pub fn program<A: Copy>(root: &Command<A>, program: &str, extra: &[(String, String)], width: usize) -> String {
+pub fn program<A: Copy>(
+    root: &Command<A>,
+    program: &str,
+    extra: &[(String, String)],
+    width: usize,
+) -> String {
     let pad = name_width(root.commands).max(extra.iter().map(|(n, _)| n.len()).max().unwrap_or(0));
     let mut out = format!("Usage:  {program} [OPTIONS] COMMAND\n\n{}", root.about);
     let mut common: Vec<_> = ready(root.commands, Show::Ready).filter(|c| c.common.is_some()).collect();
     common.sort_by_key(|c| c.common);
     let rows = |list: &[&Command<A>]| list.iter().map(|c| (c.name, c.about)).collect::<Vec<_>>();
     let _ = write!(out, "\n\nCommon Commands:\n{}", names(&rows(&common), pad).trim_end());
-    let groups: Vec<_> =
-        ready(root.commands, Show::Ready).filter(|c| !c.commands.is_empty()).collect();
+    let groups: Vec<_> = ready(root.commands, Show::Ready).filter(|c| !c.commands.is_empty()).collect();
     if !groups.is_empty() {
         let _ = write!(out, "\n\nManagement Commands:\n{}", names(&rows(&groups), pad).trim_end());
     }
-    let others: Vec<_> = ready(root.commands, Show::Ready)
-        .filter(|c| c.common.is_none() && c.commands.is_empty())
-        .collect();
+    let others: Vec<_> =
+        ready(root.commands, Show::Ready).filter(|c| c.common.is_none() && c.commands.is_empty()).collect();
     let mut all = rows(&others);
     all.extend(extra.iter().map(|(n, a)| (n.as_str(), a.as_str())));
     all.sort_unstable();
@@ -121,11 +124,15 @@ fn right(flag: &Flag) -> String {
 }
 
 fn visible(flags: impl Iterator<Item = &'static Flag>, show: Show) -> Vec<&'static Flag> {
-    flags.filter(|f| !f.hidden && (show == Show::All || f.state == State::Ready)).collect()
+    let shown = |f: &Flag| match show {
+        Show::Docker => !f.own,
+        Show::Ready => f.state == State::Ready,
+    };
+    flags.filter(|f| !f.hidden && shown(f)).collect()
 }
 
 fn ready<A: Copy>(commands: &'static [Command<A>], show: Show) -> impl Iterator<Item = &'static Command<A>> {
-    commands.iter().filter(move |c| show == Show::All || c.state == State::Ready)
+    commands.iter().filter(move |c| show == Show::Docker || c.state == State::Ready)
 }
 
 fn name_width<A: Copy>(commands: &[Command<A>]) -> usize {
@@ -192,7 +199,8 @@ fn split_line(room: usize, slop: usize, text: &str) -> (&str, &str) {
         return (text, "");
     }
     let head = &text.as_bytes()[..room];
-    let Some(space) = head.iter().rposition(|b| matches!(b, b' ' | b'\t' | b'\n')).filter(|at| *at > 0) else {
+    let Some(space) = head.iter().rposition(|b| matches!(b, b' ' | b'\t' | b'\n')).filter(|at| *at > 0)
+    else {
         return (text, "");
     };
     let at = match head.iter().rposition(|b| *b == b'\n') {

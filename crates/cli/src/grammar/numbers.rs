@@ -75,9 +75,7 @@ pub fn parse_cpus(text: &str) -> Result<i64, String> {
         _ => (false, top),
     };
     let (mantissa, exponent) = match top.find(['e', 'E']) {
-        Some(at) if bottom.is_none() => {
-            (&top[..at], top[at + 1..].parse::<i32>().map_err(|_| unreadable())?)
-        }
+        Some(at) if bottom.is_none() => (&top[..at], top[at + 1..].parse::<i32>().map_err(|_| unreadable())?),
         _ => (top, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -224,8 +222,14 @@ mod tests {
             ("0x", Err("strconv.ParseInt: parsing \"0x\": invalid syntax")),
             ("1.5", Err("strconv.ParseInt: parsing \"1.5\": invalid syntax")),
             ("--1", Err("strconv.ParseInt: parsing \"--1\": invalid syntax")),
-            ("9223372036854775808", Err("strconv.ParseInt: parsing \"9223372036854775808\": value out of range")),
-            ("99999999999999999999", Err("strconv.ParseInt: parsing \"99999999999999999999\": value out of range")),
+            (
+                "9223372036854775808",
+                Err("strconv.ParseInt: parsing \"9223372036854775808\": value out of range"),
+            ),
+            (
+                "99999999999999999999",
+                Err("strconv.ParseInt: parsing \"99999999999999999999\": value out of range"),
+            ),
         ] {
             assert_eq!(parse_int(text), want.map_err(str::to_owned), "{text:?}");
         }

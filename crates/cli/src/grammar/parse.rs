@@ -77,9 +77,18 @@ impl Parsed {
 
 /// Parses the words that follow a command's name.
 pub fn parse<A: Copy>(command: &Command<A>, words: &[String]) -> Result<Parsed, UsageError> {
+    parse_as(command, words, command.interspersed)
+}
+
+/// As [`parse`], with flags allowed after the first argument or not.
+pub fn parse_as<A: Copy>(
+    command: &Command<A>,
+    words: &[String],
+    interspersed: bool,
+) -> Result<Parsed, UsageError> {
     let flags: Vec<&'static Flag> = command.all_flags().collect();
     let mut parser = Parser { flags: &flags, rest: words, out: Parsed::default() };
-    parser.run(command.interspersed)?;
+    parser.run(interspersed)?;
     Ok(parser.out)
 }
 
@@ -144,9 +153,7 @@ impl<'a> Parser<'a> {
             let Some(flag) = self.flags.iter().copied().find(|f| f.short == Some(c)) else {
                 if c == 'h' {
                     self.out.help = true;
-                    self.out
-                        .notices
-                        .push("Flag shorthand -h has been deprecated, use --help".to_owned());
+                    self.out.notices.push("Flag shorthand -h has been deprecated, use --help".to_owned());
                     shorts = tail;
                     continue;
                 }

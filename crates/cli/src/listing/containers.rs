@@ -130,8 +130,7 @@ impl Row {
     }
 
     fn platform(&self) -> Value {
-        let platform =
-            self.container.image_manifest_descriptor.as_ref().and_then(|d| d.platform.as_ref());
+        let platform = self.container.image_manifest_descriptor.as_ref().and_then(|d| d.platform.as_ref());
         platform.map_or(Value::Nil, |p| {
             let mut text = format!("{}/{}", p.os, p.architecture);
             if !p.variant.is_empty() {
@@ -182,9 +181,7 @@ impl Object for Row {
                 let value = self.container.labels.as_ref().and_then(|l| l.get(label));
                 Some(Ok(value.cloned().unwrap_or_default().into()))
             }
-            ("Label", _) => {
-                Some(Err(format!("wrong number of args for Label: want 1 got {}", args.len())))
-            }
+            ("Label", _) => Some(Err(format!("wrong number of args for Label: want 1 got {}", args.len()))),
             ("Platform", []) => Some(Ok(self.platform())),
             (name, []) => self.text(name).map(|t| Ok(t.into())),
             (name, args) => {
@@ -195,8 +192,21 @@ impl Object for Row {
     }
     fn names(&self) -> &'static [&'static str] {
         &[
-            "Command", "CreatedAt", "ID", "Image", "Labels", "LocalVolumes", "Mounts", "Names", "Networks",
-            "Platform", "Ports", "RunningFor", "Size", "State", "Status",
+            "Command",
+            "CreatedAt",
+            "ID",
+            "Image",
+            "Labels",
+            "LocalVolumes",
+            "Mounts",
+            "Names",
+            "Networks",
+            "Platform",
+            "Ports",
+            "RunningFor",
+            "Size",
+            "State",
+            "Status",
         ]
     }
 }
@@ -287,7 +297,10 @@ mod tests {
             ("{{.ID}}: {{.Names}}", "0123456789ab: web\n"),
             ("table {{.ID}}\\t{{.Size}}", "CONTAINER ID   SIZE\n0123456789ab   1.09kB (virtual 142MB)\n"),
             ("table {{.Names}}\t{{.Label \"com.x.my-key\"}}", "NAMES     my key\nweb       \n"),
-            ("{{.Label \"a\"}} {{.Labels}} {{.Networks}} {{.LocalVolumes}} {{.Mounts}}", "1 a=1,b=2 bridge 1 a-very-long-vo…\n"),
+            (
+                "{{.Label \"a\"}} {{.Labels}} {{.Networks}} {{.LocalVolumes}} {{.Mounts}}",
+                "1 a=1,b=2 bridge 1 a-very-long-vo…\n",
+            ),
             ("{{.CreatedAt}} {{.Platform}}", "2023-11-14 22:13:20 +0000 UTC <nil>\n"),
             ("table {{upper .Names}}", "NAMES\nWEB\n"),
             ("{{json .Names}}", "\"web\"\n"),
@@ -316,8 +329,14 @@ mod tests {
             (vec![port("", 9988, 0, "tcp")], "9988/tcp"),
             (vec![port("", 9988, 0, "udp"), port("", 9989, 0, "udp")], "9988-9989/udp"),
             (vec![port("1.2.3.4", 9988, 8899, "tcp")], "1.2.3.4:8899->9988/tcp"),
-            (vec![port("4.3.2.1", 3322, 3322, "tcp"), port("4.3.2.1", 3323, 3323, "tcp")], "4.3.2.1:3322-3323->3322-3323/tcp"),
-            (vec![port("", 80, 0, "tcp"), port("", 1024, 0, "tcp"), port("", 80, 0, "udp")], "80/tcp, 1024/tcp, 80/udp"),
+            (
+                vec![port("4.3.2.1", 3322, 3322, "tcp"), port("4.3.2.1", 3323, 3323, "tcp")],
+                "4.3.2.1:3322-3323->3322-3323/tcp",
+            ),
+            (
+                vec![port("", 80, 0, "tcp"), port("", 1024, 0, "tcp"), port("", 80, 0, "udp")],
+                "80/tcp, 1024/tcp, 80/udp",
+            ),
             (vec![port("::", 80, 80, "tcp")], "[::]:80->80/tcp"),
         ] {
             assert_eq!(ports(&given), want);

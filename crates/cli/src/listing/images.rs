@@ -161,8 +161,17 @@ impl Object for Row {
     }
     fn names(&self) -> &'static [&'static str] {
         &[
-            "Containers", "CreatedAt", "CreatedSince", "Digest", "ID", "Repository", "SharedSize", "Size", "Tag",
-            "UniqueSize", "VirtualSize",
+            "Containers",
+            "CreatedAt",
+            "CreatedSince",
+            "Digest",
+            "ID",
+            "Repository",
+            "SharedSize",
+            "Size",
+            "Tag",
+            "UniqueSize",
+            "VirtualSize",
         ]
     }
 }
@@ -200,6 +209,9 @@ mod tests {
             "nginx:1.22 N/A N/A\nnginx:latest N/A N/A\n<none>:<none> 0B 0\n"
         );
         let digests = shown("table", false, true, false);
-        assert!(digests.contains(&format!("nginx        1.22      sha256:{}   sha256:0123456789abcdef", "b".repeat(64))));
+        assert!(digests.contains(&format!(
+            "nginx        1.22      sha256:{}   sha256:0123456789abcdef",
+            "b".repeat(64)
+        )));
     }
 }

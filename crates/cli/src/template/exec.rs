@@ -232,6 +232,13 @@ impl State<'_> {
             return Ok(last.unwrap_or(value));
         }
         let args = self.arguments(rest, dot, last)?;
+        if let ("call", Some(value)) =
+            (name, args.first().filter(|v| !matches!(v, Value::Nil | Value::Missing)))
+        {
+            let what = rest.first().map(ToString::to_string).unwrap_or_default();
+            let text = format!("error calling call: non-function {what} of type {}", value.type_name());
+            return Err(self.error(command.at, &command.to_string(), &text));
+        }
         if !self.mode.headers {
             self.check_arguments(name, command, rest, &args)?;
         }
@@ -249,9 +256,14 @@ impl State<'_> {
     fn check_arguments(&self, name: &str, command: &Cmd, rest: &[Arg], args: &[Value]) -> Run<()> {
         for (at, value) in args.iter().enumerate() {
             let Some(wanted) = funcs::wanted(name, at).filter(|w| !funcs::is(value, w)) else { continue };
-            let got = value.type_name();
+            let got = match value {
+                Value::Int(_) | Value::Float(_) if self.mode.strict_keys => "json.Number".to_owned(),
+                other => other.type_name(),
+            };
             let text = match rest.get(at).map(|a| &a.kind) {
-                Some(ArgKind::Int(_, raw) | ArgKind::Float(_, raw)) => format!("expected {wanted}; found {raw}"),
+                Some(ArgKind::Int(_, raw) | ArgKind::Float(_, raw)) => {
+                    format!("expected {wanted}; found {raw}")
+                }
                 _ => format!("wrong type for value; expected {wanted}; got {got}"),
             };
             return Err(match rest.get(at) {
@@ -296,7 +308,9 @@ impl State<'_> {
         let mut value = base.clone();
         for (at, name) in names.iter().enumerate() {
             let args = if at + 1 == names.len() { args } else { &[] };
-            value = self.field(&value, name, args).map_err(|text| self.error(node.at, &node.to_string(), &text))?;
+            value = self
+                .field(&value, name, args)
+                .map_err(|text| self.error(node.at, &node.to_string(), &text))?;
         }
         Ok(value)
     }
@@ -331,27 +345,23 @@ impl State<'_> {
             }
             Value::Missing => Ok(Value::Missing),
             Value::Nil => Err(format!("nil pointer evaluating interface {{}}.{name}")),
+            // Decoded JSON has no types of its own.
+            _ if self.mode.strict_keys => Err(unknown(name, "interface {}")),
             other => Err(unknown(name, &other.type_name())),
         }
     }
 
     /// Go's error for something that failed at a node.
     fn error(&self, at: usize, context: &str, text: &str) -> TemplateError {
-        const MAX_CONTEXT: usize = 20;
         let source = &self.template.source;
         let before = &source[..at.min(source.len())];
         let line = before.matches('\n').count() + 1;
         let column = before.rfind('\n').map_or(before.len(), |newline| before.len() - newline - 1);
-        let mut shown: String = context.chars().take(MAX_CONTEXT).collect();
-        if context.chars().count() > MAX_CONTEXT {
-            shown.push_str("...");
-        }
         let name = &self.template.name;
-        TemplateError(format!("template: {name}:{line}:{column}: executing {name:?} at <{shown}>: {text}"))
+        TemplateError(format!("template: {name}:{line}:{column}: executing {name:?} at <{context}>: {text}"))
     }
 }
 
 fn unknown(name: &str, type_name: &str) -> String {
     format!("can't evaluate field {name} in type {type_name}")
 }
-

@@ -196,9 +196,7 @@ fn index(value: &Value, key: &Value) -> Outcome {
             };
             match usize::try_from(at).ok().and_then(|at| items.get(at)) {
                 Some(item) => Ok(item.clone()),
-                None if at < 0 || at as usize > items.len() => {
-                    Err(format!("index out of range: {at}"))
-                }
+                None if at < 0 || at as usize > items.len() => Err(format!("index out of range: {at}")),
                 None => Err("reflect: slice index out of range".to_owned()),
             }
         }
@@ -218,8 +216,7 @@ fn index(value: &Value, key: &Value) -> Outcome {
                 .ok_or_else(|| format!("index out of range: {at}")),
             other => Err(format!("cannot index slice/array with type {}", other.type_name())),
         },
-        Value::Nil => Err("index of nil pointer".to_owned()),
-        Value::Missing => Err("index of untyped nil".to_owned()),
+        Value::Nil | Value::Missing => Err("index of untyped nil".to_owned()),
         other => Err(format!("can't index item of type {}", other.type_name())),
     }
 }

@@ -195,8 +195,22 @@ impl Lexer<'_> {
             Token::Variable(text) | Token::Word(text) | Token::Number(text) => text.len(),
             _ => 0,
         };
+        if matches!(token, Token::Word(_) | Token::Field(_) | Token::Variable(_)) {
+            self.terminated()?;
+        }
         self.out.push((token, start));
         Ok(())
+    }
+
+    /// A name must be followed by something that ends it.
+    fn terminated(&self) -> Result<(), TemplateError> {
+        let rest = &self.source[self.at..];
+        match rest.chars().next() {
+            Some(c) if !(SPACES.contains(&c) || ".,|:)(".contains(c) || rest.starts_with("}}")) => {
+                Err(self.error(self.at, &format!("bad character U+{:04X} '{c}'", c as u32)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn number(&self) -> Result<Token, TemplateError> {
@@ -206,7 +220,9 @@ impl Lexer<'_> {
         while end < bytes.len() {
             let sign_after_exponent = matches!(bytes[end], b'+' | b'-')
                 && (end == 0 || matches!(bytes[end - 1], b'e' | b'E' | b'p' | b'P'));
-            if !(bytes[end].is_ascii_alphanumeric() || matches!(bytes[end], b'.' | b'_') || sign_after_exponent)
+            if !(bytes[end].is_ascii_alphanumeric()
+                || matches!(bytes[end], b'.' | b'_')
+                || sign_after_exponent)
             {
                 break;
             }

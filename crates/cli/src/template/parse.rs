@@ -223,7 +223,7 @@ impl Parser<'_> {
             }
             "define" => self.define(),
             "block" => self.block(at),
-            "template" => self.call(at),
+            "template" => self.call(),
             "break" | "continue" => {
                 self.next();
                 self.close(&word)?;
@@ -322,8 +322,10 @@ impl Parser<'_> {
         }
     }
 
-    fn call(&mut self, at: usize) -> Parse<Step> {
+    fn call(&mut self) -> Parse<Step> {
         self.next();
+        self.skip_space();
+        let at = self.place();
         let name = self.constant("template clause")?;
         self.skip_space();
         let pipe = if matches!(self.peek(), Some(Token::Close)) {
@@ -364,8 +366,16 @@ impl Parser<'_> {
             commands.push(self.command(context)?);
         }
         for command in commands.iter().skip(1) {
-            if let Some(Arg { kind: ArgKind::Bool(_) | ArgKind::Dot | ArgKind::Nil | ArgKind::Int(..)
-                | ArgKind::Float(..) | ArgKind::Text(..), .. }) = command.args.first()
+            if let Some(Arg {
+                kind:
+                    ArgKind::Bool(_)
+                    | ArgKind::Dot
+                    | ArgKind::Nil
+                    | ArgKind::Int(..)
+                    | ArgKind::Float(..)
+                    | ArgKind::Text(..),
+                ..
+            }) = command.args.first()
             {
                 return Err(self.fail("non executable command in pipeline stage 2"));
             }
@@ -416,10 +426,6 @@ impl Parser<'_> {
                 Some(Token::Sign("|")) => {
                     self.next();
                     if args.is_empty() {
-                        return Err(self.fail("missing value for command"));
-                    }
-                    self.skip_space();
-                    if matches!(self.peek(), Some(Token::Close | Token::Sign(")"))) {
                         return Err(self.fail("missing value for command"));
                     }
                     return Ok(Cmd { args, at });
@@ -488,7 +494,9 @@ impl Parser<'_> {
             }
             Token::Quoted { value, raw } => ArgKind::Text(value, raw),
             Token::Char(value, raw) => ArgKind::Int(value, raw),
-            Token::Number(raw) => number(&raw).ok_or_else(|| self.fail(&format!("bad number syntax: {raw:?}")))?,
+            Token::Number(raw) => {
+                number(&raw).ok_or_else(|| self.fail(&format!("bad number syntax: {raw:?}")))?
+            }
             Token::Sign("(") => {
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
@@ -572,7 +580,8 @@ fn number(raw: &str) -> Option<ArgKind> {
         return Some(ArgKind::Int(whole, raw.to_owned()));
     }
     let plain = raw.replace('_', "");
-    let float: f64 = plain.parse().ok().filter(|_| !raw.contains(|c: char| c.is_alphabetic() && c != 'e' && c != 'E'))?;
+    let float: f64 =
+        plain.parse().ok().filter(|_| !raw.contains(|c: char| c.is_alphabetic() && c != 'e' && c != 'E'))?;
     if float.fract() == 0.0 && float.abs() < 9e15 {
         return Some(ArgKind::Int(float as i64, raw.to_owned()));
     }

@@ -159,13 +159,13 @@ impl Spec {
                 format!("[{}]", shown.join(" "))
             }
             Value::Map(map) => {
-                let shown: Vec<String> =
-                    map.entries
-                        .iter()
-                        .map(|(k, v)| {
-                            format!("{}:{}", plain.format(verb, &Value::from(k.as_str())), plain.format(verb, v))
-                        })
-                        .collect();
+                let shown: Vec<String> = map
+                    .entries
+                    .iter()
+                    .map(|(k, v)| {
+                        format!("{}:{}", plain.format(verb, &Value::from(k.as_str())), plain.format(verb, v))
+                    })
+                    .collect();
                 format!("map[{}]", shown.join(" "))
             }
             Value::Struct(s) => {
@@ -240,7 +240,11 @@ pub fn significant(value: f64, precision: usize) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let trim = |text: &str| {
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+        if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text.to_owned()
+        }
     };
     if exponent < -4 || exponent >= precision as i32 {
         let sign = if exponent < 0 { '-' } else { '+' };

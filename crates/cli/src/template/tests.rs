@@ -13,7 +13,11 @@ fn typed() -> Value {
         Some(Json::parse(br#"{"Status":"running","Running":true,"Pid":4242}"#).unwrap()),
     );
     let binding = |ip: &str, port: &str| {
-        Value::record("nat.PortBinding", vec![("HostIP".into(), ip.into()), ("HostPort".into(), port.into())], None)
+        Value::record(
+            "nat.PortBinding",
+            vec![("HostIP".into(), ip.into()), ("HostPort".into(), port.into())],
+            None,
+        )
     };
     let ports = Value::map(
         vec![
@@ -23,8 +27,7 @@ fn typed() -> Value {
         false,
         Value::List(None),
     );
-    let labels =
-        Value::map(vec![("b".into(), "2".into()), ("a".into(), "1".into())], false, Value::from(""));
+    let labels = Value::map(vec![("b".into(), "2".into()), ("a".into(), "1".into())], false, Value::from(""));
     Value::record(
         "types.ContainerJSON",
         vec![
@@ -75,11 +78,26 @@ fn fields_and_printing() {
         ("{{$.Name}}", "/web"),
         ("{{`raw \\n`}}|{{\"a\\tb\"}}|{{'x'}}|{{0x1F}}|{{1.5}}|{{true}}", "raw \\n|a\tb|120|31|1.5|true"),
         ("{{(.State).Pid}}", "4242"),
-        ("{{.Foo}}", "RUN template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type types.ContainerJSON"),
-        ("{{.State.Foo}}", "RUN template: :1:8: executing \"\" at <.State.Foo>: can't evaluate field Foo in type *container.State"),
-        ("{{.Name.X}}", "RUN template: :1:7: executing \"\" at <.Name.X>: can't evaluate field X in type string"),
-        ("a\n{{.Foo}}", "RUN template: :2:2: executing \"\" at <.Foo>: can't evaluate field Foo in type types.ContainerJSON"),
-        ("{{.Name 1}}", "RUN template: :1:2: executing \"\" at <.Name>: Name has no arguments; it is a field but has arguments"),
+        (
+            "{{.Foo}}",
+            "RUN template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type types.ContainerJSON",
+        ),
+        (
+            "{{.State.Foo}}",
+            "RUN template: :1:8: executing \"\" at <.State.Foo>: can't evaluate field Foo in type *container.State",
+        ),
+        (
+            "{{.Name.X}}",
+            "RUN template: :1:7: executing \"\" at <.Name.X>: can't evaluate field X in type string",
+        ),
+        (
+            "a\n{{.Foo}}",
+            "RUN template: :2:2: executing \"\" at <.Foo>: can't evaluate field Foo in type types.ContainerJSON",
+        ),
+        (
+            "{{.Name 1}}",
+            "RUN template: :1:2: executing \"\" at <.Name>: Name has no arguments; it is a field but has arguments",
+        ),
     ]);
 }
 
@@ -95,7 +113,10 @@ fn control_structures() {
         ("{{range .Env}}[{{.}}]{{end}}", "[A=1][B=2]"),
         ("{{range $i, $e := .Env}}{{$i}}={{$e}};{{end}}", "0=A=1;1=B=2;"),
         ("{{range $k, $v := .Labels}}{{$k}}:{{$v}},{{end}}", "a:1,b:2,"),
-        ("{{range $p, $c := .Ports}}{{$p}} -> {{range $c}}{{.HostPort}} {{end}}{{end}}", "443/tcp -> 80/tcp -> 8080 8080 "),
+        (
+            "{{range $p, $c := .Ports}}{{$p}} -> {{range $c}}{{.HostPort}} {{end}}{{end}}",
+            "443/tcp -> 80/tcp -> 8080 8080 ",
+        ),
         ("{{range .Binds}}x{{else}}none{{end}}", "none"),
         ("{{range .Env}}{{.}}{{break}}{{end}}", "A=1"),
         ("{{range $i, $e := .Env}}{{if eq $i 0}}{{continue}}{{end}}{{$e}}{{end}}", "B=2"),
@@ -108,8 +129,14 @@ fn control_structures() {
         ("a {{/* gone */}} b", "a  b"),
         ("a {{- .Name -}} b", "a/webb"),
         ("a\n  {{- \"x\"}}\n", "ax\n"),
-        ("{{range .Name}}{{end}}", "RUN template: :1:8: executing \"\" at <.Name>: range can't iterate over /web"),
-        ("{{template \"Q\"}}", "RUN template: :1:2: executing \"\" at <{{template \"Q\"}}>: template \"Q\" not defined"),
+        (
+            "{{range .Name}}{{end}}",
+            "RUN template: :1:8: executing \"\" at <.Name>: range can't iterate over /web",
+        ),
+        (
+            "{{template \"Q\"}}",
+            "RUN template: :1:11: executing \"\" at <{{template \"Q\"}}>: template \"Q\" not defined",
+        ),
     ]);
 }
 
@@ -132,25 +159,58 @@ fn functions_and_pipelines() {
         ("{{index .Ports \"81/tcp\"}}", "[]"),
         ("{{slice .ID 0 12}} {{slice .Env 1}}", "0123456789ab [B=2]"),
         ("{{truncate .ID 4}}|{{truncate \"ab\" 4}}|{{pad \"x\" 1 2}}|{{pad \"\" 1 2}}", "0123|ab| x  |"),
-        ("{{printf \"%.12s|%5d|%-5d|%05d|%q\" .ID 42 42 42 .Name}}", "0123456789ab|   42|42   |00042|\"/web\""),
-        ("{{printf \"%s %v %t %x %T\" .Env .Labels true 255 .Name}}", "[A=1 B=2] map[a:1 b:2] true ff string"),
-        ("{{printf \"%d\" .Name}} {{printf \"%s\" 1}} {{printf \"%d\"}} {{printf \"x\" 1}}", "%!d(string=/web) %!s(int=1) %!d(MISSING) x%!(EXTRA int=1)"),
+        (
+            "{{printf \"%.12s|%5d|%-5d|%05d|%q\" .ID 42 42 42 .Name}}",
+            "0123456789ab|   42|42   |00042|\"/web\"",
+        ),
+        (
+            "{{printf \"%s %v %t %x %T\" .Env .Labels true 255 .Name}}",
+            "[A=1 B=2] map[a:1 b:2] true ff string",
+        ),
+        (
+            "{{printf \"%d\" .Name}} {{printf \"%s\" 1}} {{printf \"%d\"}} {{printf \"x\" 1}}",
+            "%!d(string=/web) %!s(int=1) %!d(MISSING) x%!(EXTRA int=1)",
+        ),
         ("{{printf \"%.2f %6.1f %e %g %%\" 1.005 2.25 1.5 1.5}}", "1.00    2.2 1.500000e+00 1.5 %"),
         ("{{print 1 2 \"a\" 3}}|{{println \"a\" 1}}", "1 2a3|a 1\n"),
-        ("{{eq 1 1}} {{eq .Name \"x\" \"/web\"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt 1 2}} {{ge \"b\" \"a\"}}", "true true true true true false true"),
+        (
+            "{{eq 1 1}} {{eq .Name \"x\" \"/web\"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt 1 2}} {{ge \"b\" \"a\"}}",
+            "true true true true true false true",
+        ),
         ("{{and 1 0 2}} {{or 0 \"\" \"x\"}} {{and true .Name}} {{not 0}}", "0 x /web true"),
         ("{{or .Binds \"none\"}}", "none"),
         ("{{.Name | printf \"%s-%s\" \"a\" | upper}}", "A-/WEB"),
-        ("{{html \"<a&'\\\"\"}} {{urlquery \"a b/c\"}} {{js \"it's\"}}", "&lt;a&amp;&#39;&#34; a+b%2Fc it\\'s"),
+        (
+            "{{html \"<a&'\\\"\"}} {{urlquery \"a b/c\"}} {{js \"it's\"}}",
+            "&lt;a&amp;&#39;&#34; a+b%2Fc it\\'s",
+        ),
         ("{{eq .State.Health nil}}", "true"),
-        ("{{index .Env 5}}", "RUN template: :1:2: executing \"\" at <index .Env 5>: error calling index: index out of range: 5"),
-        ("{{eq 1 \"a\"}}", "RUN template: :1:2: executing \"\" at <eq 1 \"a\">: error calling eq: incompatible types for comparison"),
+        (
+            "{{index .Env 5}}",
+            "RUN template: :1:2: executing \"\" at <index .Env 5>: error calling index: index out of range: 5",
+        ),
+        (
+            "{{eq 1 \"a\"}}",
+            "RUN template: :1:2: executing \"\" at <eq 1 \"a\">: error calling eq: incompatible types for comparison",
+        ),
         ("{{len 3}}", "RUN template: :1:2: executing \"\" at <len 3>: error calling len: len of type int"),
-        ("{{index .Nope \"x\"}}", "RUN template: :1:8: executing \"\" at <.Nope>: can't evaluate field Nope in type types.ContainerJSON"),
-        ("{{join .Name}}", "RUN template: :1:2: executing \"\" at <join>: wrong number of args for join: want 2 got 1"),
-        ("{{json}}", "RUN template: :1:2: executing \"\" at <json>: wrong number of args for json: want 1 got 0"),
+        (
+            "{{index .Nope \"x\"}}",
+            "RUN template: :1:8: executing \"\" at <.Nope>: can't evaluate field Nope in type types.ContainerJSON",
+        ),
+        (
+            "{{join .Name}}",
+            "RUN template: :1:2: executing \"\" at <join>: wrong number of args for join: want 2 got 1",
+        ),
+        (
+            "{{json}}",
+            "RUN template: :1:2: executing \"\" at <json>: wrong number of args for json: want 1 got 0",
+        ),
         ("{{upper 1}}", "RUN template: :1:8: executing \"\" at <1>: expected string; found 1"),
-        ("{{upper .Memory}}", "RUN template: :1:8: executing \"\" at <.Memory>: wrong type for value; expected string; got int"),
+        (
+            "{{upper .Memory}}",
+            "RUN template: :1:8: executing \"\" at <.Memory>: wrong type for value; expected string; got int",
+        ),
     ]);
 }
 
@@ -171,12 +231,12 @@ fn syntax_errors_are_gos() {
         ("{{`abc}}", "PARSE template: :1: unterminated raw quoted string"),
         ("{{(.ID}}", "PARSE template: :1: unclosed left paren"),
         ("{{.ID)}}", "PARSE template: :1: unexpected right paren"),
-        ("{{.ID|}}", "PARSE template: :1: missing value for command"),
+        ("{{|}}", "PARSE template: :1: missing value for command"),
         ("{{break}}", "PARSE template: :1: {{break}} outside {{range}}"),
         ("{{/* x}}", "PARSE template: :1: unclosed comment"),
         ("\n\n{{foo}}", "PARSE template: :3: function \"foo\" not defined"),
         ("{{1 | 2}}", "PARSE template: :1: non executable command in pipeline stage 2"),
-        ("{{.ID}", "PARSE template: :1: unexpected \"}\" in operand"),
+        ("{{.ID}", "PARSE template: :1: bad character U+007D '}'"),
     ]);
 }
 

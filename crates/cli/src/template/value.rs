@@ -192,9 +192,7 @@ impl Value {
         self.to_json().write(&mut out);
         let text = String::from_utf8_lossy(&out).into_owned();
         match self {
-            Value::Object(_) => {
-                text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
-            }
+            Value::Object(_) => text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
             _ => text,
         }
     }

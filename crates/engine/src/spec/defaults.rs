@@ -119,7 +119,8 @@ pub(super) fn capabilities(add: &[String], drop: &[String], bounding: &[String])
     Ok(list)
 }
 
-pub(super) fn masked_paths() -> Vec<PathBuf> {
+/// Hidden from every container that is not privileged.
+pub fn masked_paths() -> Vec<PathBuf> {
     [
         "/proc/acpi",
         "/proc/asound",
@@ -138,6 +139,7 @@ pub(super) fn masked_paths() -> Vec<PathBuf> {
     .into()
 }
 
-pub(super) fn readonly_paths() -> Vec<PathBuf> {
+/// Read-only in every container that is not privileged.
+pub fn readonly_paths() -> Vec<PathBuf> {
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"].map(PathBuf::from).into()
 }

@@ -8,6 +8,7 @@ mod mounts;
 mod resources;
 pub mod users;
 
+pub use defaults::{masked_paths, readonly_paths};
 pub use resources::validate;
 
 use crate::config::NetworkMode;
@@ -60,8 +61,8 @@ pub fn build(inputs: &Inputs<'_>) -> Result<spec::Spec> {
             cgroups_path: PathBuf::from(inputs.cgroup),
             namespaces: namespaces(record, inputs.cgroup_v2),
             devices: if privileged { inputs.host_devices.to_vec() } else { Vec::new() },
-            masked_paths: if privileged { Vec::new() } else { defaults::masked_paths() },
-            readonly_paths: if privileged { Vec::new() } else { defaults::readonly_paths() },
+            masked_paths: if privileged { Vec::new() } else { masked_paths() },
+            readonly_paths: if privileged { Vec::new() } else { readonly_paths() },
             ..spec::Linux::default()
         }),
         ..spec::Spec::default()

@@ -125,7 +125,15 @@ impl Engine {
         };
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
         let request = Request::Exec { exec_id: id.to_string(), process: Box::new(process), stdio };
-        let (response, fds) = connection.call(&request, &[], Some(EXEC_PATIENCE)).map_err(exec_error)?;
+        let (response, fds) = match connection.call(&request, &[], Some(EXEC_PATIENCE)).map_err(exec_error) {
+            Ok(answer) => answer,
+            Err(e) => {
+                // Docker's CLI asks for the code after it was told the error.
+                (record.started, record.exit_code) = (true, Some(super::start::failure_code(&e)));
+                self.state()?.put_exec(id, &record.container, &crate::state::encode(&record)?)?;
+                return Err(e);
+            }
+        };
         let Response::ExecStarted { pid } = response else {
             return Err(Error::new(Kind::Internal, "the shim did not start the exec"));
         };

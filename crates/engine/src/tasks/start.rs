@@ -158,7 +158,7 @@ impl Engine {
         }
         let spec = self.build_spec(record, task, &root, &mounts)?;
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
-        let mut rootfs =
+        let rootfs =
             data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
         Ok(Config {
@@ -322,7 +322,7 @@ fn create_error(e: shim::Error) -> Error {
 }
 
 /// What Docker records for a start that failed.
-fn failure_code(failure: &Error) -> i32 {
+pub(super) fn failure_code(failure: &Error) -> i32 {
     let says = |text| failure.message.contains(text);
     if says("executable file not found") || says("no such file or directory") || says("system cannot find") {
         127

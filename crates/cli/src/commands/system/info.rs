@@ -66,8 +66,10 @@ async fn ask(session: &Session<'_>) -> Result<Info, Error> {
 
 /// Whether a template shows nothing of the engine: then the engine need not be asked.
 fn is_about_client(session: &Session<'_>, template: &Template, client: &ClientVersion) -> bool {
-    let fields =
-        vec![("ClientInfo".to_owned(), client_info(session, client)), ("ClientErrors".to_owned(), Value::List(None))];
+    let fields = vec![
+        ("ClientInfo".to_owned(), client_info(session, client)),
+        ("ClientErrors".to_owned(), Value::List(None)),
+    ];
     let alone = Value::record("system.sparseInfo", fields, Some(Json::Null));
     // `{{json .}}` and texts without fields run on anything.
     template.run(&alone).is_ok_and(|text| !text.contains("null"))

@@ -1,0 +1,356 @@
+//! A create request in the engine's terms.
+//!
+//! Clients send every field there is, most of them at their zero value. What asks for something the engine does
+//! not do yet is refused by the field's name; what is wrong in itself is refused in dockerd's words.
+
+use api::ApiVersion;
+use api::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
+use api::host_config::{HostConfig, RestartPolicy};
+use api::network::{EndpointSettings, NetworkingConfig};
+use engine::{CreateContainer, Health, LogConfig, NetworkMode, PortBinding};
+
+use crate::reply::Refusal;
+
+/// Reads a request.
+pub(crate) fn create(
+    request: ContainerCreateRequest,
+    name: &str,
+    platform: &str,
+    version: ApiVersion,
+) -> Result<CreateContainer, Refusal> {
+    // Go cannot tell an object without any key of the configuration from no configuration.
+    if request.config == ContainerConfig::default() {
+        return Err(Refusal::bad_request("config cannot be empty in order to create a container"));
+    }
+    check_platform(platform)?;
+    let mut host = request.host_config.unwrap_or_default();
+    if version < ApiVersion::v1(25) {
+        host.auto_remove = false;
+    }
+    if version < ApiVersion::v1(42) {
+        host.console_size = [0, 0];
+    }
+    check_restart(&host.restart_policy)?;
+    check_mounts(&host)?;
+    refuse_host(&host)?;
+    refuse_config(&request.config)?;
+    let network = network_mode(&host.network_mode)?;
+    refuse_endpoints(request.networking_config.as_ref(), network)?;
+    Ok(CreateContainer {
+        name: Some(name.strip_prefix('/').unwrap_or(name)).filter(|n| !n.is_empty()).map(str::to_owned),
+        config: config(request.config),
+        host: host_config(host, network),
+    })
+}
+
+fn check_platform(text: &str) -> Result<(), Refusal> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let wanted = oci::Platform::parse(text).map_err(|e| Refusal::from(engine::Error::from(e)))?;
+    let host = oci::Platform::host();
+    if (wanted.os.as_str(), wanted.architecture.as_str()) == (host.os.as_str(), host.architecture.as_str()) {
+        return Ok(());
+    }
+    Err(Refusal::later(&format!("the platform {text}")))
+}
+
+fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
+    let count = policy.maximum_retry_count;
+    match policy.name.as_str() {
+        "always" | "unless-stopped" | "no" if count != 0 => {
+            let and = if count < 0 { " and cannot be negative" } else { "" };
+            Err(Refusal::bad_request(format!(
+                "invalid restart policy: maximum retry count can only be used with 'on-failure'{and}"
+            )))
+        }
+        "on-failure" if count < 0 => Err(Refusal::bad_request(
+            "invalid restart policy: maximum retry count cannot be negative",
+        )),
+        "" | "no" => Ok(()),
+        "always" | "unless-stopped" | "on-failure" => {
+            Err(Refusal::later(&format!("the restart policy {:?}", policy.name)))
+        }
+        other => Err(Refusal::bad_request(format!(
+            "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        ))),
+    }
+}
+
+fn check_mounts(host: &HostConfig) -> Result<(), Refusal> {
+    for mount in host.mounts.iter().flatten() {
+        for (given, option, kind) in [
+            (mount.volume_options.is_some(), "VolumeOptions", "volume"),
+            (mount.bind_options.is_some(), "BindOptions", "bind"),
+            (mount.tmpfs_options.is_some(), "TmpfsOptions", "tmpfs"),
+        ] {
+            if given && mount.kind != kind {
+                return Err(Refusal::bad_request(format!(
+                    "{option} must not be specified on mount type \"{}\"",
+                    mount.kind
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fields of HostConfig that must be at a value which asks for nothing.
+fn refuse_host(host: &HostConfig) -> Result<(), Refusal> {
+    let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let not_in = |value: &str, harmless: &[&str]| !value.is_empty() && !harmless.contains(&value);
+    let asked = [
+        ("VolumeDriver", not_in(&host.volume_driver, &["local"])),
+        ("VolumesFrom", some(&host.volumes_from)),
+        ("Annotations", host.annotations.as_ref().is_some_and(|map| !map.is_empty())),
+        ("Dns", some(&host.dns)),
+        ("DnsOptions", some(&host.dns_options)),
+        ("DnsSearch", some(&host.dns_search)),
+        ("ExtraHosts", some(&host.extra_hosts)),
+        ("GroupAdd", some(&host.group_add)),
+        ("IpcMode", not_in(&host.ipc_mode, &["private"])),
+        ("Cgroup", !host.cgroup.is_empty()),
+        ("CgroupnsMode", !host.cgroupns_mode.is_empty()),
+        ("Links", some(&host.links)),
+        ("OomScoreAdj", host.oom_score_adj != 0),
+        ("PidMode", !host.pid_mode.is_empty()),
+        ("SecurityOpt", some(&host.security_opt)),
+        ("StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
+        ("UTSMode", !host.uts_mode.is_empty()),
+        ("UsernsMode", !host.userns_mode.is_empty()),
+        ("Sysctls", host.sysctls.as_ref().is_some_and(|map| !map.is_empty())),
+        ("Runtime", not_in(&host.runtime, &["runc"])),
+        ("Isolation", not_in(&host.isolation, &["default"])),
+        ("CpuShares", host.cpu_shares != 0),
+        ("CgroupParent", !host.cgroup_parent.is_empty()),
+        ("BlkioWeight", host.blkio_weight != 0),
+        ("BlkioWeightDevice", host.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty())),
+        ("BlkioDeviceReadBps", host.blkio_device_read_bps.as_ref().is_some_and(|list| !list.is_empty())),
+        ("BlkioDeviceWriteBps", host.blkio_device_write_bps.as_ref().is_some_and(|list| !list.is_empty())),
+        ("BlkioDeviceReadIOps", host.blkio_device_read_iops.as_ref().is_some_and(|list| !list.is_empty())),
+        ("BlkioDeviceWriteIOps", host.blkio_device_write_iops.as_ref().is_some_and(|list| !list.is_empty())),
+        ("CpuPeriod", host.cpu_period != 0),
+        ("CpuQuota", host.cpu_quota != 0),
+        ("CpuRealtimePeriod", host.cpu_realtime_period != 0),
+        ("CpuRealtimeRuntime", host.cpu_realtime_runtime != 0),
+        ("CpusetCpus", !host.cpuset_cpus.is_empty()),
+        ("CpusetMems", !host.cpuset_mems.is_empty()),
+        ("Devices", host.devices.as_ref().is_some_and(|list| !list.is_empty())),
+        ("DeviceCgroupRules", some(&host.device_cgroup_rules)),
+        ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
+        ("KernelMemoryTCP", host.kernel_memory_tcp != 0),
+        ("MemoryReservation", host.memory_reservation != 0),
+        ("MemorySwappiness", host.memory_swappiness.is_some_and(|n| n != -1)),
+        ("OomKillDisable", host.oom_kill_disable == Some(true)),
+        ("Ulimits", host.ulimits.as_ref().is_some_and(|list| !list.is_empty())),
+        ("Mounts", host.mounts.as_ref().is_some_and(|list| !list.is_empty())),
+        ("MaskedPaths", host.masked_paths.is_some()),
+        ("ReadonlyPaths", host.readonly_paths.is_some()),
+    ];
+    match asked.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(Refusal::later(&format!("HostConfig.{field}"))),
+        None => Ok(()),
+    }
+}
+
+fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
+    let asked = [
+        ("Volumes", config.volumes.as_ref().is_some_and(|set| !set.is_empty())),
+        ("NetworkDisabled", config.network_disabled),
+        ("MacAddress", !config.mac_address.is_empty()),
+        // A check that is switched off asks for nothing.
+        ("Healthcheck", config.healthcheck.as_ref().is_some_and(asks_for_checks)),
+    ];
+    match asked.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(Refusal::later(field)),
+        None => Ok(()),
+    }
+}
+
+fn asks_for_checks(health: &HealthConfig) -> bool {
+    let test = health.test.as_deref().unwrap_or_default();
+    let switched_off = test.first().is_some_and(|word| word == "NONE");
+    let inherits = test.is_empty() && *health == HealthConfig { test: health.test.clone(), ..HealthConfig::default() };
+    !switched_off && !inherits
+}
+
+fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
+    match word {
+        "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
+        "host" => Ok(NetworkMode::Host),
+        "none" => Ok(NetworkMode::None),
+        other if other.starts_with("container:") => Err(Refusal::later("sharing another container's network")),
+        other => Err(Refusal::later(&format!("the network {other}"))),
+    }
+}
+
+/// Docker's CLI names the one network in `EndpointsConfig` too, with everything at zero.
+fn refuse_endpoints(networking: Option<&NetworkingConfig>, network: NetworkMode) -> Result<(), Refusal> {
+    let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
+    for (name, settings) in endpoints.into_iter().flatten() {
+        if network_mode(name)? != network {
+            return Err(Refusal::later("connecting a container to several networks"));
+        }
+        if settings.as_ref().is_some_and(|settings| !asks_for_nothing(settings)) {
+            return Err(Refusal::later(&format!("NetworkingConfig.EndpointsConfig[{name}]")));
+        }
+    }
+    Ok(())
+}
+
+fn asks_for_nothing(settings: &EndpointSettings) -> bool {
+    // What the engine itself fills in is ignored in a request, as dockerd does.
+    let EndpointSettings { ipam_config, links, aliases, mac_address, driver_opts, gw_priority, .. } = settings;
+    let addresses = ipam_config.as_ref().is_some_and(|config| *config != Default::default());
+    !addresses
+        && links.as_ref().is_none_or(Vec::is_empty)
+        && aliases.as_ref().is_none_or(Vec::is_empty)
+        && driver_opts.as_ref().is_none_or(|map| map.is_empty())
+        && mac_address.is_empty()
+        && *gw_priority == 0
+}
+
+fn config(from: ContainerConfig) -> engine::ContainerConfig {
+    engine::ContainerConfig {
+        hostname: from.hostname,
+        domainname: from.domainname,
+        user: from.user,
+        attach_stdin: from.attach_stdin,
+        attach_stdout: from.attach_stdout,
+        attach_stderr: from.attach_stderr,
+        exposed_ports: from.exposed_ports.unwrap_or_default().into_keys().collect(),
+        tty: from.tty,
+        open_stdin: from.open_stdin,
+        stdin_once: from.stdin_once,
+        env: from.env.unwrap_or_default(),
+        cmd: from.cmd.0,
+        entrypoint: from.entrypoint.0,
+        image: from.image,
+        volumes: Default::default(),
+        working_dir: from.working_dir,
+        labels: from.labels.unwrap_or_default(),
+        stop_signal: Some(from.stop_signal).filter(|signal| !signal.is_empty()),
+        stop_timeout: from.stop_timeout.map(|seconds| seconds as i64),
+        on_build: Vec::new(),
+        healthcheck: from.healthcheck.map(health),
+    }
+}
+
+fn health(from: HealthConfig) -> Health {
+    Health {
+        test: from.test.unwrap_or_default(),
+        interval: from.interval,
+        timeout: from.timeout,
+        start_period: from.start_period,
+        start_interval: from.start_interval,
+        retries: from.retries as i64,
+    }
+}
+
+fn host_config(from: HostConfig, network: NetworkMode) -> engine::HostConfig {
+    let bindings = from.port_bindings.unwrap_or_default().into_iter().map(|(port, bindings)| {
+        let bindings = bindings.unwrap_or_default().into_iter();
+        let bindings = bindings.map(|b| PortBinding { host_ip: b.host_ip, host_port: b.host_port }).collect();
+        (port, bindings)
+    });
+    let [rows, columns] = from.console_size.map(|size| u16::try_from(size).unwrap_or(u16::MAX));
+    let log = LogConfig {
+        driver: if from.log_config.driver.is_empty() { "json-file".to_owned() } else { from.log_config.driver },
+        options: from.log_config.config.unwrap_or_default(),
+    };
+    engine::HostConfig {
+        binds: from.binds.unwrap_or_default(),
+        network,
+        port_bindings: bindings.collect(),
+        publish_all: from.publish_all_ports,
+        auto_remove: from.auto_remove,
+        privileged: from.privileged,
+        read_only: from.readonly_rootfs,
+        cap_add: from.cap_add.0.unwrap_or_default(),
+        cap_drop: from.cap_drop.0.unwrap_or_default(),
+        memory: from.memory,
+        memory_swap: from.memory_swap,
+        nano_cpus: from.nano_cpus,
+        pids_limit: from.pids_limit.filter(|limit| *limit > 0),
+        tmpfs: from.tmpfs.unwrap_or_default(),
+        init: from.init,
+        log,
+        restart: engine::RestartPolicy::default(),
+        console_size: (columns, rows),
+        container_id_file: from.container_id_file,
+        shm_size: from.shm_size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Docker's CLI 28.2 sends for
+    /// `run -d --name web -p 8081:80 -v /tmp:/mnt --memory 64m --cap-add NET_ADMIN … busybox sleep 1000`, recorded
+    /// from it: every field, most at zero.
+    const RECORDED: &str = r#"{"Hostname":"h","Domainname":"","User":"0","AttachStdin":false,"AttachStdout":false,"AttachStderr":false,"ExposedPorts":{"80/tcp":{}},"Tty":false,"OpenStdin":false,"StdinOnce":false,"Env":["A=b"],"Cmd":["sleep","1000"],"Image":"busybox","Volumes":{},"WorkingDir":"/tmp","Entrypoint":null,"OnBuild":null,"Labels":{"l":"1"},"StopTimeout":3,"HostConfig":{"Binds":["/tmp:/mnt"],"ContainerIDFile":"","LogConfig":{"Type":"","Config":{}},"NetworkMode":"default","PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"8081"}]},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},"AutoRemove":false,"VolumeDriver":"","VolumesFrom":null,"ConsoleSize":[0,0],"CapAdd":["CAP_NET_ADMIN"],"CapDrop":["CAP_CHOWN"],"CgroupnsMode":"","Dns":[],"DnsOptions":[],"DnsSearch":[],"ExtraHosts":null,"GroupAdd":null,"IpcMode":"","Cgroup":"","Links":null,"OomScoreAdj":0,"PidMode":"","Privileged":false,"PublishAllPorts":false,"ReadonlyRootfs":false,"SecurityOpt":null,"Tmpfs":{"/t":""},"UTSMode":"","UsernsMode":"","ShmSize":0,"Isolation":"","CpuShares":0,"Memory":67108864,"NanoCpus":500000000,"CgroupParent":"","BlkioWeight":0,"BlkioWeightDevice":[],"BlkioDeviceReadBps":[],"BlkioDeviceWriteBps":[],"BlkioDeviceReadIOps":[],"BlkioDeviceWriteIOps":[],"CpuPeriod":0,"CpuQuota":0,"CpuRealtimePeriod":0,"CpuRealtimeRuntime":0,"CpusetCpus":"","CpusetMems":"","Devices":[],"DeviceCgroupRules":null,"DeviceRequests":null,"MemoryReservation":0,"MemorySwap":0,"MemorySwappiness":-1,"OomKillDisable":false,"PidsLimit":50,"Ulimits":[],"CpuCount":0,"CpuPercent":0,"IOMaximumIOps":0,"IOMaximumBandwidth":0,"MaskedPaths":null,"ReadonlyPaths":null},"NetworkingConfig":{"EndpointsConfig":{"default":{"IPAMConfig":null,"Links":null,"Aliases":null,"MacAddress":"","DriverOpts":null,"GwPriority":0,"NetworkID":"","EndpointID":"","Gateway":"","IPAddress":"","IPPrefixLen":0,"IPv6Gateway":"","GlobalIPv6Address":"","GlobalIPv6PrefixLen":0,"DNSNames":null}}}}"#;
+
+    fn read(text: &str) -> Result<CreateContainer, Refusal> {
+        create(api::go::decode(text.as_bytes()).unwrap(), "/web", "", ApiVersion::NEWEST)
+    }
+
+    #[test]
+    fn what_dockers_cli_sends_is_understood() {
+        let wanted = read(RECORDED).unwrap();
+        assert_eq!(wanted.name.as_deref(), Some("web"));
+        let config = wanted.config;
+        assert_eq!((config.hostname.as_str(), config.user.as_str(), config.working_dir.as_str()), ("h", "0", "/tmp"));
+        assert_eq!(config.cmd, Some(vec!["sleep".to_owned(), "1000".to_owned()]));
+        assert_eq!((config.entrypoint, config.stop_timeout), (None, Some(3)));
+        let host = wanted.host;
+        assert_eq!((host.network, host.memory, host.nano_cpus), (NetworkMode::Bridge, 67_108_864, 500_000_000));
+        assert_eq!(host.pids_limit, Some(50));
+        assert_eq!(host.port_bindings["80/tcp"][0].host_port, "8081");
+        assert_eq!(host.log.driver, "json-file");
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        for (text, expected) in [
+            (r#"{}"#, "config cannot be empty in order to create a container"),
+            (r#"{"HostConfig":{"Memory":1}}"#, "config cannot be empty in order to create a container"),
+            (r#"{"Image":"x","HostConfig":{"CpuShares":5}}"#, "HostConfig.CpuShares is not supported yet"),
+            (r#"{"Image":"x","HostConfig":{"Dns":["1.1.1.1"]}}"#, "HostConfig.Dns is not supported yet"),
+            (r#"{"Image":"x","HostConfig":{"PidMode":"host"}}"#, "HostConfig.PidMode is not supported yet"),
+            (r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#, "the network mine is not supported yet"),
+            (
+                r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
+                "sharing another container's network is not supported yet",
+            ),
+            (r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#, "Healthcheck is not supported yet"),
+            (r#"{"Image":"x","Volumes":{"/data":{}}}"#, "Volumes is not supported yet"),
+            (
+                r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:01"}}}}"#,
+                "NetworkingConfig.EndpointsConfig[bridge] is not supported yet",
+            ),
+            (
+                r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
+                "the restart policy \"always\" is not supported yet",
+            ),
+            (
+                r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"x"}}}"#,
+                "invalid restart policy: unknown policy 'x'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+            ),
+            (
+                r#"{"Image":"x","HostConfig":{"Mounts":[{"Type":"bind","TmpfsOptions":{}}]}}"#,
+                "TmpfsOptions must not be specified on mount type \"bind\"",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err().message, expected, "{text}");
+        }
+        for text in [
+            r#"{"Image":"x","Healthcheck":{"Test":["NONE"]}}"#,
+            r#"{"Image":"x","Healthcheck":{}}"#,
+            r#"{"image":"x","cmd":"ls","HostConfig":null}"#,
+            r#"{"Image":"x","HostConfig":{"Runtime":"runc","IpcMode":"private","MemorySwappiness":null}}"#,
+        ] {
+            assert!(read(text).is_ok(), "{text}");
+        }
+    }
+}

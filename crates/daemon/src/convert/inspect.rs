@@ -1,0 +1,264 @@
+//! A container in full, as `GET /containers/{id}/json` shows it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use api::container::{
+    ContainerConfig, ContainerInspect, DriverData, HealthConfig, MountPoint, NetworkSettings, State,
+};
+use api::go::{Empty, StrSlice};
+use api::host_config::{HostConfig, LogConfig, RestartPolicy};
+use api::network::{EndpointSettings, PortBinding, PortMap};
+use engine::Container;
+
+use super::{descriptor, words};
+
+/// Docker's size of /dev/shm when none is asked for.
+const DEFAULT_SHM: i64 = 64 * 1024 * 1024;
+/// The snapshotter's name, as containerd's.
+pub(super) const DRIVER: &str = "overlayfs";
+
+/// The whole body.
+pub(crate) fn inspect(
+    container: &Container,
+    execs: Vec<String>,
+    with_manifest: bool,
+) -> ContainerInspect {
+    let started = container.state.started_ns != 0;
+    let file = |name: &str| {
+        // dockerd names them once they exist, which is from the first start on.
+        if started { container.data_dir.join(name).to_string_lossy().into_owned() } else { String::new() }
+    };
+    let mut argv = container.argv.iter().cloned();
+    ContainerInspect {
+        id: container.id.clone(),
+        created: words::time(container.created_ns),
+        path: argv.next().unwrap_or_default(),
+        args: argv.collect(),
+        state: Some(state(container)),
+        image: container.image_id.clone(),
+        resolv_conf_path: file("resolv.conf"),
+        hostname_path: file("hostname"),
+        hosts_path: file("hosts"),
+        log_path: if started { container.log_path.clone() } else { String::new() },
+        name: format!("/{}", container.name),
+        restart_count: 0,
+        driver: DRIVER.to_owned(),
+        platform: "linux".to_owned(),
+        exec_ids: (!execs.is_empty()).then_some(execs),
+        host_config: Some(host_config(container)),
+        graph_driver: DriverData { data: None, name: DRIVER.to_owned() },
+        mounts: mounts(container),
+        config: Some(config(container)),
+        network_settings: Some(network_settings(container)),
+        image_manifest_descriptor: container.image_manifest.as_ref().filter(|_| with_manifest).map(descriptor),
+        ..ContainerInspect::default()
+    }
+}
+
+fn state(container: &Container) -> State {
+    let state = &container.state;
+    State {
+        status: state.status.as_str().to_owned(),
+        running: container.is_running(),
+        oom_killed: state.oom_killed,
+        dead: state.status == engine::Status::Dead,
+        pid: state.pid as isize,
+        exit_code: state.exit_code as isize,
+        error: state.error.clone(),
+        started_at: words::time(state.started_ns),
+        finished_at: words::time(state.finished_ns),
+        ..State::default()
+    }
+}
+
+fn config(container: &Container) -> ContainerConfig {
+    let from = &container.config;
+    ContainerConfig {
+        hostname: from.hostname.clone(),
+        domainname: from.domainname.clone(),
+        user: from.user.clone(),
+        attach_stdin: from.attach_stdin,
+        attach_stdout: from.attach_stdout,
+        attach_stderr: from.attach_stderr,
+        exposed_ports: set(&from.exposed_ports),
+        tty: from.tty,
+        open_stdin: from.open_stdin,
+        stdin_once: from.stdin_once,
+        env: Some(from.env.clone()),
+        cmd: StrSlice(from.cmd.clone()),
+        healthcheck: from.healthcheck.as_ref().map(|health| HealthConfig {
+            test: Some(health.test.clone()),
+            interval: health.interval,
+            timeout: health.timeout,
+            start_period: health.start_period,
+            start_interval: health.start_interval,
+            retries: health.retries as isize,
+        }),
+        image: from.image.clone(),
+        volumes: set(&from.volumes),
+        working_dir: from.working_dir.clone(),
+        entrypoint: StrSlice(from.entrypoint.clone()),
+        on_build: (!from.on_build.is_empty()).then(|| from.on_build.clone()),
+        labels: Some(from.labels.clone()),
+        stop_signal: from.stop_signal.clone().unwrap_or_default(),
+        stop_timeout: from.stop_timeout.map(|seconds| seconds as isize),
+        ..ContainerConfig::default()
+    }
+}
+
+fn set(names: &std::collections::BTreeSet<String>) -> Option<BTreeMap<String, Empty>> {
+    (!names.is_empty()).then(|| names.iter().map(|name| (name.clone(), Empty)).collect())
+}
+
+/// What was asked for, and dockerd's empty lists and zeros for what cannot be asked for yet.
+fn host_config(container: &Container) -> HostConfig {
+    let from = &container.host;
+    let list = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    let paths = |paths: Vec<PathBuf>| {
+        // A privileged container has none.
+        let text = paths.into_iter().map(|path| path.to_string_lossy().into_owned());
+        (!from.privileged).then(|| text.collect())
+    };
+    let bindings = from.port_bindings.iter().map(|(port, bindings)| {
+        let bindings = bindings.iter();
+        let bindings =
+            bindings.map(|b| PortBinding { host_ip: b.host_ip.clone(), host_port: b.host_port.clone() });
+        (port.clone(), Some(bindings.collect()))
+    });
+    let (columns, rows) = from.console_size;
+    HostConfig {
+        binds: list(&from.binds),
+        container_id_file: from.container_id_file.clone(),
+        log_config: LogConfig { driver: from.log.driver.clone(), config: Some(from.log.options.clone()) },
+        network_mode: from.network.as_str().to_owned(),
+        port_bindings: Some(bindings.collect()),
+        restart_policy: RestartPolicy { name: from.restart.name.clone(), maximum_retry_count: 0 },
+        auto_remove: from.auto_remove,
+        console_size: [rows.into(), columns.into()],
+        cap_add: StrSlice(list(&from.cap_add)),
+        cap_drop: StrSlice(list(&from.cap_drop)),
+        cgroupns_mode: container.cgroupns.to_owned(),
+        dns: Some(Vec::new()),
+        dns_options: Some(Vec::new()),
+        dns_search: Some(Vec::new()),
+        ipc_mode: "private".to_owned(),
+        privileged: from.privileged,
+        publish_all_ports: from.publish_all,
+        readonly_rootfs: from.read_only,
+        tmpfs: (!from.tmpfs.is_empty()).then(|| from.tmpfs.clone()),
+        shm_size: if from.shm_size == 0 { DEFAULT_SHM } else { from.shm_size },
+        runtime: "runc".to_owned(),
+        memory: from.memory,
+        nano_cpus: from.nano_cpus,
+        blkio_weight_device: Some(Vec::new()),
+        blkio_device_read_bps: Some(Vec::new()),
+        blkio_device_write_bps: Some(Vec::new()),
+        blkio_device_read_iops: Some(Vec::new()),
+        blkio_device_write_iops: Some(Vec::new()),
+        devices: Some(Vec::new()),
+        memory_swap: from.memory_swap,
+        oom_kill_disable: Some(false),
+        pids_limit: from.pids_limit,
+        ulimits: Some(Vec::new()),
+        masked_paths: paths(engine::spec::masked_paths()),
+        readonly_paths: paths(engine::spec::readonly_paths()),
+        init: from.init,
+        ..HostConfig::default()
+    }
+}
+
+/// The bind mounts, which are all there are so far.
+pub(super) fn mounts(container: &Container) -> Vec<MountPoint> {
+    let mut points: Vec<MountPoint> = container.host.binds.iter().map(|bind| bind_point(bind)).collect();
+    points.sort_by(|a, b| a.destination.cmp(&b.destination));
+    points
+}
+
+fn bind_point(bind: &str) -> MountPoint {
+    const PROPAGATIONS: [&str; 6] = ["rprivate", "private", "rshared", "shared", "rslave", "slave"];
+    let mut parts = bind.splitn(3, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (source, destination, mode) = (next(), next(), next());
+    let option = |test: &dyn Fn(&str) -> bool| mode.split(',').find(|word| test(word));
+    MountPoint {
+        kind: "bind".to_owned(),
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        mode: mode.to_owned(),
+        rw: option(&|word| word == "ro").is_none(),
+        propagation: option(&|word| PROPAGATIONS.contains(&word)).unwrap_or("rprivate").to_owned(),
+        ..MountPoint::default()
+    }
+}
+
+fn network_settings(container: &Container) -> NetworkSettings {
+    let endpoint = endpoint_settings(container);
+    let key = if container.is_running() { format!("/proc/{}/ns/net", container.state.pid) } else { String::new() };
+    NetworkSettings {
+        sandbox_key: key,
+        ports: Some(ports(container)),
+        endpoint_id: endpoint.endpoint_id.clone(),
+        gateway: endpoint.gateway.clone(),
+        ip_address: endpoint.ip_address.clone(),
+        ip_prefix_len: endpoint.ip_prefix_len,
+        mac_address: endpoint.mac_address.clone(),
+        networks: Some([(container.network().as_str().to_owned(), endpoint)].into()),
+        ..NetworkSettings::default()
+    }
+}
+
+/// A container's place in its one network.
+pub(super) fn endpoint_settings(container: &Container) -> EndpointSettings {
+    let name = container.network().as_str();
+    // dockerd fills it in with the first start.
+    let started = container.state.started_ns != 0;
+    let network_id = if started { engine::networks::network_id(name) } else { String::new() };
+    match &container.endpoint {
+        None => EndpointSettings { network_id, ..EndpointSettings::default() },
+        Some(endpoint) => EndpointSettings {
+            mac_address: endpoint.mac.clone(),
+            network_id,
+            endpoint_id: endpoint.endpoint_id.clone(),
+            gateway: endpoint.gateway.to_string(),
+            ip_address: endpoint.address.to_string(),
+            ip_prefix_len: endpoint.prefix.into(),
+            ..EndpointSettings::default()
+        },
+    }
+}
+
+/// Exposed ports with `null`, published ones with where. Only while it runs, as with dockerd.
+fn ports(container: &Container) -> PortMap {
+    let mut map = PortMap::new();
+    let Some(endpoint) = &container.endpoint else { return map };
+    for port in &container.config.exposed_ports {
+        map.insert(port.clone(), None);
+    }
+    for port in &endpoint.ports {
+        let key = format!("{}/{}", port.container_port, port.protocol);
+        map.entry(key).or_default().get_or_insert_default().push(PortBinding {
+            host_ip: port.host.ip().to_string(),
+            host_port: port.host.port().to_string(),
+        });
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binds_become_mount_points() {
+        for (bind, mode, rw, propagation) in [
+            ("/a:/b", "", true, "rprivate"),
+            ("/a:/b:ro", "ro", false, "rprivate"),
+            ("/a:/b:rw,rshared", "rw,rshared", true, "rshared"),
+        ] {
+            let point = bind_point(bind);
+            assert_eq!((point.source.as_str(), point.destination.as_str()), ("/a", "/b"));
+            assert_eq!((point.mode.as_str(), point.rw, point.propagation.as_str()), (mode, rw, propagation));
+        }
+    }
+}

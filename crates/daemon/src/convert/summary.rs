@@ -1,0 +1,73 @@
+//! A container in a list, as `GET /containers/json` shows it.
+
+use std::net::IpAddr;
+
+use api::container::{ContainerSummary, NetworkSettingsSummary, Port, SummaryHostConfig};
+use engine::{Container, Status, Time};
+
+use super::inspect::{endpoint_settings, mounts};
+use super::{descriptor, words};
+
+/// One line of the list.
+pub(crate) fn summary(container: &Container, with_manifest: bool) -> ContainerSummary {
+    let network = container.network().as_str().to_owned();
+    ContainerSummary {
+        id: container.id.clone(),
+        names: vec![format!("/{}", container.name)],
+        image: container.config.image.clone(),
+        image_id: container.image_id.clone(),
+        image_manifest_descriptor: container.image_manifest.as_ref().filter(|_| with_manifest).map(descriptor),
+        command: words::command(&container.argv),
+        created: container.created_ns.div_euclid(1_000_000_000),
+        ports: ports(container),
+        labels: Some(container.config.labels.clone()),
+        state: container.state.status.as_str().to_owned(),
+        status: status(container, Time::now().0),
+        host_config: SummaryHostConfig { network_mode: network.clone(), annotations: None },
+        network_settings: Some(NetworkSettingsSummary {
+            networks: Some([(network, endpoint_settings(container))].into()),
+        }),
+        mounts: mounts(container),
+        ..ContainerSummary::default()
+    }
+}
+
+/// `Up 2 minutes`, `Exited (3) 5 seconds ago`, …
+fn status(container: &Container, now_ns: i64) -> String {
+    let state = &container.state;
+    match state.status {
+        Status::Running => format!("Up {}", words::duration(state.started_ns, now_ns)),
+        Status::Created => "Created".to_owned(),
+        Status::Dead => "Dead".to_owned(),
+        Status::Exited if state.finished_ns == 0 => String::new(),
+        Status::Exited => {
+            format!("Exited ({}) {} ago", state.exit_code, words::duration(state.finished_ns, now_ns))
+        }
+    }
+}
+
+/// Published ports, then those that are only exposed, by number as dockerd sorts them.
+fn ports(container: &Container) -> Vec<Port> {
+    let mut list = Vec::new();
+    let Some(endpoint) = &container.endpoint else { return list };
+    for port in &endpoint.ports {
+        list.push(Port {
+            ip: match port.host.ip() {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => address.to_string(),
+            },
+            private_port: port.container_port,
+            public_port: port.host.port(),
+            protocol: port.protocol.clone(),
+        });
+    }
+    for exposed in &container.config.exposed_ports {
+        let (number, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
+        let published = list.iter().any(|p| p.private_port.to_string() == number && p.protocol == protocol);
+        if let (false, Ok(private_port)) = (published, number.parse()) {
+            list.push(Port { private_port, protocol: protocol.to_owned(), ..Port::default() });
+        }
+    }
+    list.sort_by(|a, b| (a.private_port, &a.ip, &a.protocol).cmp(&(b.private_port, &b.ip, &b.protocol)));
+    list
+}

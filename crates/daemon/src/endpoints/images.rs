@@ -1,0 +1,193 @@
+//! The image endpoints.
+
+use std::io::{self, Read};
+
+use api::go::decode;
+use api::image::{ImageDelete, ImageSummary, Platform};
+use api::query::Query;
+use api::system::Message;
+use bytes::{Buf, Bytes};
+use engine::images::Removed;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use crate::call::Call;
+use crate::convert::image;
+use crate::endpoints::pull;
+use crate::reply::{self, CHUNKS_IN_FLIGHT, Refusal, Reply};
+use crate::server::Router;
+
+pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let filters = api::filters::Filters::parse(call.query.get("filters"))?;
+    let filter = image::Filter::parse(&filters)?;
+    if call.since(47) && call.query.flag("manifests") {
+        return Err(Refusal::later("listing images with their manifests"));
+    }
+    if call.since(42) && call.query.flag("shared-size") {
+        return Err(Refusal::later("listing images with their shared size"));
+    }
+    let found = router.block(&call.tracing, engine::Engine::images).await?;
+    let list: Vec<ImageSummary> = found
+        .iter()
+        .filter(|info| filter.passes(info))
+        .map(|info| image::summary(info, call.version))
+        .collect();
+    Ok(reply::json(StatusCode::OK, &list))
+}
+
+pub(super) async fn inspect(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let manifests = call.since(48) && call.query.flag("manifests");
+    if manifests {
+        return Err(Refusal::later("inspecting an image with its manifests"));
+    }
+    if call.since(49) {
+        host_only(&call.query, "platform")?;
+    }
+    let name = call.name.clone();
+    let info = router.block(&call.tracing, move |engine| engine.image(&name)).await?;
+    Ok(reply::json(StatusCode::OK, &image::inspect(&info, call.version)))
+}
+
+pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    if call.name.trim().is_empty() {
+        return Err(Refusal::bad_request("image name cannot be blank"));
+    }
+    if call.since(50) && call.query.has("platforms") {
+        return Err(Refusal::later("removing single platforms of an image"));
+    }
+    let (name, force) = (call.name.clone(), call.query.flag("force"));
+    let removed = router.block(&call.tracing, move |engine| engine.remove_image(&name, force)).await?;
+    let lines: Vec<ImageDelete> = removed
+        .into_iter()
+        .map(|line| match line {
+            Removed::Untagged(untagged) => ImageDelete { untagged, ..ImageDelete::default() },
+            Removed::Deleted(deleted) => ImageDelete { deleted, ..ImageDelete::default() },
+        })
+        .collect();
+    Ok(reply::json(StatusCode::OK, &lines))
+}
+
+pub(super) async fn create(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    if call.query.get("fromImage").is_empty() { import(router, call).await } else { pull::pull(router, call).await }
+}
+
+async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    let source = call.query.get("fromSrc").to_owned();
+    if source != "-" {
+        return Err(Refusal::later("importing from a URL"));
+    }
+    if call.since(32) && !call.query.get("platform").is_empty() {
+        return Err(Refusal::later("importing for another platform"));
+    }
+    let (repo, tag) = (call.query.get("repo"), call.query.get("tag"));
+    let name = if repo.is_empty() || tag.is_empty() { repo.to_owned() } else { format!("{repo}:{tag}") };
+    if !name.is_empty() {
+        oci::Reference::parse(&name).map_err(|error| Refusal::from(engine::Error::from(error)))?;
+    }
+    let message = match call.query.get("message") {
+        "" => format!("Imported from {source}"),
+        text => text.to_owned(),
+    };
+    let changes: Vec<String> = call.query.all("changes").map(str::to_owned).collect();
+    let body = upload(&mut call);
+    let work = move |engine: &engine::Engine| {
+        engine.import_image(body, Some(name.as_str()).filter(|n| !n.is_empty()), &message, &changes)
+    };
+    let id = router.on_thread(&call.tracing, work).await?;
+    let (sender, answer) = reply::stream("application/json");
+    // The channel holds more than one line, so this does not wait.
+    let _ = sender.send(reply::status_line("", id)).await;
+    Ok(answer)
+}
+
+pub(super) async fn load(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    if call.since(48) {
+        if call.query.all("platform").count() > 1 {
+            return Err(Refusal::bad_request("multiple platform parameters not supported"));
+        }
+        host_only(&call.query, "platform")?;
+    }
+    let body = upload(&mut call);
+    let router = router.clone();
+    let (sender, answer) = reply::stream("application/json");
+    // dockerd answers 200 before it looks at the archive; errors are messages.
+    tokio::spawn(async move {
+        let loaded = router.on_thread(&call.tracing, move |engine| engine.load_images(body)).await;
+        match loaded {
+            Ok(lines) => {
+                for line in lines {
+                    let message = Message { stream: format!("{}\n", line.trim_end()), ..Message::default() };
+                    if sender.send(reply::message_line(&message)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(refusal) => drop(sender.send(reply::error_line(&refusal.message)).await),
+        }
+    });
+    Ok(answer)
+}
+
+/// A JSON platform that must be this host's; others are the work of a later version.
+fn host_only(query: &Query, key: &str) -> Result<(), Refusal> {
+    let text = query.get(key);
+    if text.is_empty() {
+        return Ok(());
+    }
+    let platform: Platform = decode(text.as_bytes())
+        .map_err(|error| Refusal::bad_request(format!("failed to parse platform: {error}")))?;
+    if platform.os.is_empty() || platform.architecture.is_empty() {
+        return Err(Refusal::bad_request("both OS and Architecture must be provided"));
+    }
+    let host = oci::Platform::host();
+    if (platform.os.as_str(), platform.architecture.as_str()) == (host.os.as_str(), host.architecture.as_str()) {
+        return Ok(());
+    }
+    Err(Refusal::later(&format!("the platform {}/{}", platform.os, platform.architecture)))
+}
+
+/// A request's body for code that blocks: a bounded queue is all that waits between the two.
+fn upload(call: &mut Call) -> Upload {
+    let (sender, chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    if let Some(body) = call.body.take() {
+        tokio::spawn(send_body(body, sender));
+    }
+    Upload { chunks, current: Bytes::new() }
+}
+
+async fn send_body(mut body: Incoming, sender: mpsc::Sender<io::Result<Bytes>>) {
+    while let Some(frame) = body.frame().await {
+        let chunk = match frame.map(hyper::body::Frame::into_data) {
+            Ok(Ok(data)) if !data.is_empty() => Ok(data),
+            Ok(_) => continue,
+            // Go's word for a body that breaks off.
+            Err(_) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF")),
+        };
+        let ended = chunk.is_err();
+        if sender.send(chunk).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Upload {
+    chunks: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl Read for Upload {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.current = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let len = buf.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buf[..len]);
+        Ok(len)
+    }
+}

@@ -1,0 +1,76 @@
+//! One function per endpoint: takes a [`Call`](crate::call::Call) apart, calls the engine, puts its answer into
+//! Docker's words. No endpoint decides anything.
+
+mod attach;
+mod containers;
+mod exec;
+mod images;
+mod logs;
+mod pull;
+mod system;
+
+use http::StatusCode;
+
+use crate::call::Call;
+use crate::reply::{self, Refusal, Reply};
+use crate::route::Endpoint as E;
+use crate::server::Router;
+use crate::trace;
+
+const NOT_A_MANAGER: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+
+/// Does what the endpoint is for.
+pub(crate) async fn handle(
+    router: &Router,
+    endpoint: E,
+    call: Call,
+    is_head: bool,
+) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::Ping => Ok(system::ping(is_head)),
+        E::Options => Ok(reply::empty(StatusCode::OK)),
+        E::Version => system::version(router),
+        E::Info => system::info(router, call).await,
+        E::ContainerList => containers::list(router, call).await,
+        E::ContainerCreate => containers::create(router, call).await,
+        E::ContainerInspect => containers::inspect(router, call).await,
+        E::ContainerStart => containers::start(router, call).await,
+        E::ContainerStop => containers::stop(router, call).await,
+        E::ContainerKill => containers::kill(router, call).await,
+        E::ContainerWait => containers::wait(router, call).await,
+        E::ContainerRemove => containers::remove(router, call).await,
+        E::ContainerResize => containers::resize(router, call).await,
+        E::ContainerAttach => attach::attach(router, call).await,
+        E::ContainerLogs => logs::logs(router, call).await,
+        E::ExecCreate => exec::create(router, call).await,
+        E::ExecStart => exec::start(router, call).await,
+        E::ExecResize => exec::resize(router, call).await,
+        E::ExecInspect => exec::inspect(router, call).await,
+        E::ImageList => images::list(router, call).await,
+        E::ImageInspect => images::inspect(router, call).await,
+        E::ImageRemove => images::remove(router, call).await,
+        E::ImageCreate => images::create(router, call).await,
+        E::ImageLoad => images::load(router, call).await,
+        E::NetworkList => system::networks(router, call).await,
+        E::NetworkInspect => system::network(router, call).await,
+        E::VolumeList => Ok(system::volumes()),
+        E::VolumeInspect => {
+            let message = format!("get {}: no such volume", call.name);
+            Err(Refusal::new(StatusCode::NOT_FOUND, message))
+        }
+        E::PluginList => Ok(reply::json(StatusCode::OK, &Vec::<api::json::Json>::new())),
+        E::Plugin => {
+            let message = format!("plugin {} not found", crate::call::go_quote(&call.name));
+            Err(Refusal::new(StatusCode::NOT_FOUND, message))
+        }
+        E::Swarm => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NOT_A_MANAGER)),
+        E::SwarmLeave => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"))
+        }
+        E::Trace => {
+            let follow = call.query.flag("follow");
+            trace::serve(router.engine(), router.stories(), &call.name, follow, call.hangup)
+        }
+        E::Later(what) => Err(Refusal::later(what)),
+    }
+}

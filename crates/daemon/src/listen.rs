@@ -1,0 +1,349 @@
+//! `tare daemon`: its flags, its sockets, its end.
+//!
+//! Invariants: a socket of an engine that still answers is never replaced; the socket is the host's root, so that
+//! it is 0660 and belongs to the group `tare` where there is one; containers go on when the daemon ends.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::Engine;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::server::{Blocking, Router};
+
+/// The group whose members may use the socket.
+const GROUP: &str = "tare";
+/// More clients than these wait for a place.
+const MAX_CONNECTIONS: usize = 1024;
+/// How long requests under way may take when the daemon shall end. Streams (logs, attach) are cut then.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// The kernel's bound on the queue of clients that were not accepted yet.
+const BACKLOG: i32 = 512;
+/// The longest path `sun_path` holds, with its terminating zero.
+const SUN_PATH_LEN: usize = 108;
+
+/// Why the daemon does not serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A flag that is not known.
+    #[error("unknown flag: {0}")]
+    Flag(String),
+    /// A word that is no flag.
+    #[error("tare daemon takes no arguments, but was given {0:?}")]
+    Argument(String),
+    /// A flag without its value.
+    #[error("flag needs an argument: {0}")]
+    NoValue(String),
+    /// A host that is no address.
+    #[error("invalid bind address ({0}): use unix:///PATH")]
+    Address(String),
+    /// TCP without TLS would give the host's root to the network.
+    #[error("{0}: listening on TCP needs mutual TLS, which is not supported yet; use unix:///PATH")]
+    Tcp(String),
+    /// Somebody listens there.
+    #[error("can't create unix socket {0}: an engine already answers there")]
+    InUse(PathBuf),
+    /// Something else lies there.
+    #[error("can't create unix socket {0}: a file that is not a socket is in its place")]
+    NotASocket(PathBuf),
+    /// A system call on a socket failed.
+    #[error("can't create unix socket {path}: {call}")]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Which call.
+        call: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The runtime, or signals, cannot be had.
+    #[error("{0}")]
+    Runtime(&'static str, #[source] io::Error),
+    /// The engine refuses.
+    #[error("{0}")]
+    Engine(#[from] engine::Error),
+}
+
+/// Where to listen: the sockets of `-H`, by default `tare.sock` in the run root.
+pub fn parse(args: &[String], run_root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut sockets = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut next = |flag: &str| args.next().cloned().ok_or_else(|| Error::NoValue(flag.to_owned()));
+        let host = match arg.as_str() {
+            "-H" | "--host" => next(arg)?,
+            flag if flag.starts_with("--host=") => flag["--host=".len()..].to_owned(),
+            flag if flag.starts_with("-H") => flag[2..].trim_start_matches('=').to_owned(),
+            flag if flag.starts_with('-') => {
+                let name = flag.split('=').next().unwrap_or(flag);
+                return Err(Error::Flag(name.to_owned()));
+            }
+            other => return Err(Error::Argument(other.to_owned())),
+        };
+        sockets.push(socket_path(&host)?);
+    }
+    if sockets.is_empty() {
+        sockets.push(run_root.join("tare.sock"));
+    }
+    Ok(sockets)
+}
+
+fn socket_path(host: &str) -> Result<PathBuf, Error> {
+    match host.split_once("://") {
+        Some(("unix", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        Some(("tcp" | "http" | "https", _)) => Err(Error::Tcp(host.to_owned())),
+        _ => Err(Error::Address(host.to_owned())),
+    }
+}
+
+/// Binds a socket. One that nobody listens on any more is replaced.
+pub fn bind(path: &Path) -> Result<StdListener, Error> {
+    let failed = |call| move |source: io::Error| Error::Socket { path: path.to_owned(), call, source };
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::Address(path.display().to_string()));
+    };
+    fs::create_dir_all(folder).map_err(failed("mkdir"))?;
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, rustix::fs::Mode::empty());
+    let folder = folder.map_err(|e| failed("open")(e.into()))?;
+    // Held until the daemon ends: of two daemons that start at once only one may look and replace.
+    let mut short = path.to_owned();
+    if path.as_os_str().len() >= SUN_PATH_LEN {
+        short = Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
+    }
+    remove_stale(path, &short)?;
+    let socket = bind_listen(&short).map_err(failed("bind"))?;
+    if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default()) {
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(failed("chown"))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed("chmod"))?;
+    Ok(socket)
+}
+
+fn remove_stale(path: &Path, short: &Path) -> Result<(), Error> {
+    let failed = |call| move |source: io::Error| Error::Socket { path: path.to_owned(), call, source };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("stat")(error)),
+        Ok(meta) if !meta.file_type().is_socket() => return Err(Error::NotASocket(path.to_owned())),
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(short) {
+        Ok(_) => Err(Error::InUse(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed("unlink"))
+        }
+        Err(error) => Err(failed("connect")(error)),
+    }
+}
+
+/// Binds with a umask that lets nobody in before the mode is set. The daemon has no other thread yet.
+fn bind_listen(path: &Path) -> io::Result<StdListener> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let bound = rustix::net::bind(&socket, &SocketAddrUnix::new(path)?);
+    rustix::process::umask(before);
+    bound?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(StdListener::from(socket))
+}
+
+/// The group's number, read from the file: a static program has no name service.
+fn group_id(text: &str) -> Option<u32> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next() != Some(GROUP) {
+            return None;
+        }
+        fields.nth(1)?.parse().ok()
+    })
+}
+
+/// Runs the daemon until SIGTERM or SIGINT: reads its flags, takes its sockets, takes over the running containers.
+pub fn main(engine: Engine, args: &[String]) -> Result<(), String> {
+    serve(engine, args).map_err(|error| {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    })
+}
+
+fn serve(engine: Engine, args: &[String]) -> Result<(), Error> {
+    let paths = parse(args, &engine.options().run_root)?;
+    let listeners = paths.iter().map(|path| bind(path)).collect::<Result<Vec<_>, _>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::Runtime("the async runtime cannot start", e))?;
+    let result = runtime.block_on(async {
+        let adopted = engine.adopt()?;
+        tracing::info!(containers = adopted, "took over running containers");
+        let listeners = listeners
+            .into_iter()
+            .map(UnixListener::from_std)
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|e| Error::Runtime("the sockets cannot be waited on", e))?;
+        let mut term = signal(SignalKind::terminate()).map_err(|e| Error::Runtime("SIGTERM cannot be caught", e))?;
+        let mut int = signal(SignalKind::interrupt()).map_err(|e| Error::Runtime("SIGINT cannot be caught", e))?;
+        for path in &paths {
+            tracing::info!(socket = %path.display(), "API listens");
+        }
+        run(Router::new(engine, Blocking::Threads), listeners, async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        })
+        .await;
+        Ok(())
+    });
+    // Blocking calls under way must not hold up the end.
+    runtime.shutdown_timeout(FAREWELL);
+    for path in &paths {
+        // Another engine finds out by itself that nobody listens.
+        let _ = fs::remove_file(path);
+    }
+    result
+}
+
+/// Serves every client of the listeners until `shutdown`, then gives requests under way a moment.
+pub async fn run(router: Router, listeners: Vec<UnixListener>, shutdown: impl Future<Output = ()>) {
+    let places = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (sender, mut accepted) = tokio::sync::mpsc::channel(1);
+    let mut doors = JoinSet::new();
+    for listener in listeners {
+        doors.spawn(accept(listener, places.clone(), sender.clone()));
+    }
+    drop(sender);
+    let mut clients = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some((stream, place)) = accepted.recv() => {
+                let router = router.clone();
+                clients.spawn(async move {
+                    serve_one(&router, stream).await;
+                    drop(place);
+                });
+            }
+            Some(_) = clients.join_next() => {}
+        }
+    }
+    doors.abort_all();
+    let ended = tokio::time::timeout(FAREWELL, async { while clients.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::info!(left = clients.len(), "clients were cut off");
+    }
+}
+
+async fn serve_one(router: &Router, stream: UnixStream) {
+    match stream.as_fd().try_clone_to_owned() {
+        Ok(duplicate) => router.serve_socket(stream, duplicate).await,
+        Err(error) => {
+            tracing::warn!(%error, "a client's connection cannot be watched");
+            router.serve(stream).await;
+        }
+    }
+}
+
+type Accepted = (UnixStream, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(
+    listener: UnixListener,
+    places: std::sync::Arc<Semaphore>,
+    sender: tokio::sync::mpsc::Sender<Accepted>,
+) {
+    /// After an error such as "too many open files" the next try would fail at once, too.
+    const PAUSE: Duration = Duration::from_millis(100);
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if sender.send((stream, place)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a client could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags() {
+        let root = Path::new("/run/tare");
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (line, expected) in [
+            ("", Ok(vec!["/run/tare/tare.sock"])),
+            ("-H unix:///a", Ok(vec!["/a"])),
+            ("--host unix:///a --host=unix:///b -Hunix:///c", Ok(vec!["/a", "/b", "/c"])),
+            ("-H", Err("flag needs an argument: -H")),
+            ("-H unix://a", Err("invalid bind address (unix://a): use unix:///PATH")),
+            ("-H /a", Err("invalid bind address (/a): use unix:///PATH")),
+            (
+                "-H tcp://0.0.0.0:2375",
+                Err("tcp://0.0.0.0:2375: listening on TCP needs mutual TLS, which is not supported yet; use unix:///PATH"),
+            ),
+            ("--debug=true", Err("unknown flag: --debug")),
+            ("x", Err("tare daemon takes no arguments, but was given \"x\"")),
+        ] {
+            let got = parse(&words(line), root).map_err(|e| e.to_string());
+            let expected = expected
+                .map(|paths| paths.into_iter().map(PathBuf::from).collect::<Vec<_>>())
+                .map_err(str::to_owned);
+            assert_eq!(got, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn groups() {
+        assert_eq!(group_id("root:x:0:\ntare:x:991:a,b\n"), Some(991));
+        assert_eq!(group_id("tare2:x:1:\nxtare:x:2:\ntare:x:y:\n"), None);
+    }
+
+    #[test]
+    fn only_a_dead_socket_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let first = bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert!(matches!(bind(&path), Err(Error::InUse(_))));
+        drop(first);
+        let second = bind(&path).unwrap();
+        drop(second);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(bind(&file), Err(Error::NotASocket(_))));
+    }
+
+    #[test]
+    fn long_paths_are_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("x".repeat(100)).join("y".repeat(100));
+        let path = deep.join("a.sock");
+        let _first = bind(&path).unwrap();
+        assert!(matches!(bind(&path), Err(Error::InUse(_))));
+    }
+}
