@@ -256,7 +256,6 @@ impl Engine {
 /// Docker's words in front of the runtime's.
 fn exec_error(e: shim::Error) -> Error {
     let mut error = shim_error(e);
-    let text = error.message.strip_prefix("exec failed: ").unwrap_or(&error.message);
-    error.message = format!("OCI runtime exec failed: exec failed: {text}");
+    error.message = format!("OCI runtime exec failed: exec failed: {}", super::start::process_text(&error.message));
     error
 }

@@ -61,6 +61,8 @@ impl Engine {
                 } else {
                     self.state()?.update(&record)?;
                 }
+                // Who waits for its removal looks again.
+                self.pending().announce_start();
                 Err(failure)
             }
         }
@@ -314,11 +316,18 @@ impl Engine {
 
 /// Docker's words in front of the runtime's.
 fn create_error(e: shim::Error) -> Error {
-    const CONTEXT: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: ";
+    const CONTEXT: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: ";
     let mut error = shim_error(e);
-    let text = error.message.strip_prefix("runc create failed: ").unwrap_or(&error.message);
-    error.message = format!("{CONTEXT}{text}");
+    error.message = format!("{CONTEXT}runc create failed: {}", process_text(&error.message));
     error
+}
+
+/// runc says of a program that cannot be run what it could not do.
+pub(super) fn process_text(message: &str) -> String {
+    if message.starts_with("exec: ") {
+        return format!("unable to start container process: {message}");
+    }
+    message.to_string()
 }
 
 /// What Docker records for a start that failed.
