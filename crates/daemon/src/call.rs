@@ -127,7 +127,9 @@ impl Call {
         let media_type = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match media_type.as_str() {
             "application/json" => Ok(()),
-            "" => Err(Refusal::bad_request(format!("malformed Content-Type header ({given}): mime: no media type"))),
+            "" => Err(Refusal::bad_request(format!(
+                "malformed Content-Type header ({given}): mime: no media type"
+            ))),
             _ => Err(Refusal::bad_request(format!(
                 "unsupported Content-Type header ({given}): must be 'application/json'"
             ))),
@@ -138,7 +140,8 @@ impl Call {
 async fn read_all(body: &mut Incoming) -> Result<Bytes, Refusal> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Refusal::bad_request(format!("invalid JSON: the request body broke off: {e}")))?;
+        let frame = frame
+            .map_err(|e| Refusal::bad_request(format!("invalid JSON: the request body broke off: {e}")))?;
         if let Ok(data) = frame.into_data() {
             if whole.len() + data.len() > MAX_JSON_LEN {
                 return Err(Refusal::new(

@@ -198,8 +198,10 @@ fn serve(engine: Engine, args: &[String]) -> Result<(), Error> {
             .map(UnixListener::from_std)
             .collect::<io::Result<Vec<_>>>()
             .map_err(|e| Error::Runtime("the sockets cannot be waited on", e))?;
-        let mut term = signal(SignalKind::terminate()).map_err(|e| Error::Runtime("SIGTERM cannot be caught", e))?;
-        let mut int = signal(SignalKind::interrupt()).map_err(|e| Error::Runtime("SIGINT cannot be caught", e))?;
+        let mut term =
+            signal(SignalKind::terminate()).map_err(|e| Error::Runtime("SIGTERM cannot be caught", e))?;
+        let mut int =
+            signal(SignalKind::interrupt()).map_err(|e| Error::Runtime("SIGINT cannot be caught", e))?;
         for path in &paths {
             tracing::info!(socket = %path.display(), "API listens");
         }
@@ -304,7 +306,9 @@ mod tests {
             ("-H /a", Err("invalid bind address (/a): use unix:///PATH")),
             (
                 "-H tcp://0.0.0.0:2375",
-                Err("tcp://0.0.0.0:2375: listening on TCP needs mutual TLS, which is not supported yet; use unix:///PATH"),
+                Err(
+                    "tcp://0.0.0.0:2375: listening on TCP needs mutual TLS, which is not supported yet; use unix:///PATH",
+                ),
             ),
             ("--debug=true", Err("unknown flag: --debug")),
             ("x", Err("tare daemon takes no arguments, but was given \"x\"")),

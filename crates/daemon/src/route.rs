@@ -238,7 +238,11 @@ mod tests {
     #[test]
     fn names_with_slashes_are_found() {
         for (method, path, expected) in [
-            ("GET", "/images/127.0.0.1:5000/team/app:1/json", Some((E::ImageInspect, "127.0.0.1:5000/team/app:1"))),
+            (
+                "GET",
+                "/images/127.0.0.1:5000/team/app:1/json",
+                Some((E::ImageInspect, "127.0.0.1:5000/team/app:1")),
+            ),
             ("GET", "/images/json", Some((E::ImageList, ""))),
             ("GET", "/images/json/json", Some((E::ImageInspect, "json"))),
             ("DELETE", "/images/a/b/c", Some((E::ImageRemove, "a/b/c"))),

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use api::query::{Query, unescape_path};
 use api::ApiVersion;
+use api::query::{Query, unescape_path};
 use engine::Engine;
 use http::header::{HeaderValue, LOCATION};
 use http::{Request, StatusCode};
@@ -147,11 +147,9 @@ impl Router {
 
     async fn answer(&self, request: Request<Incoming>, hangup: Hangup) -> Reply {
         let mut handling = pin!(self.dispatch(request, hangup));
-        std::future::poll_fn(|cx| {
-            match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
-                Ok(poll) => poll,
-                Err(payload) => Poll::Ready(reply::refused(&panicked(payload.as_ref()))),
-            }
+        std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(payload) => Poll::Ready(reply::refused(&panicked(payload.as_ref()))),
         })
         .await
     }
@@ -208,7 +206,8 @@ impl Router {
         };
         let headers = parts.headers;
         let impatient = self.0.blocking == Blocking::Threads;
-        let call = Call { version, name, query, headers, body: Some(body), upgrade, hangup, tracing, impatient };
+        let call =
+            Call { version, name, query, headers, body: Some(body), upgrade, hangup, tracing, impatient };
         endpoints::handle(self, endpoint, call, head).await
     }
 
@@ -288,9 +287,18 @@ mod tests {
         assert_eq!(checked_version(Some("1.24")).unwrap(), ApiVersion::v1(24));
         assert_eq!(checked_version(Some("1.51")).unwrap(), ApiVersion::v1(51));
         for (text, expected) in [
-            ("1.23", "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"),
-            ("1", "client version 1 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"),
-            ("1.0.5", "client version 1.0.5 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"),
+            (
+                "1.23",
+                "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version",
+            ),
+            (
+                "1",
+                "client version 1 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version",
+            ),
+            (
+                "1.0.5",
+                "client version 1.0.5 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version",
+            ),
             ("1.52", "client version 1.52 is too new. Maximum supported API version is 1.51"),
             ("1.99", "client version 1.99 is too new. Maximum supported API version is 1.51"),
             ("2.0", "client version 2.0 is too new. Maximum supported API version is 1.51"),

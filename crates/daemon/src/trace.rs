@@ -81,7 +81,9 @@ impl Tracing {
     pub(crate) fn of(engine: &Engine, stories: &Stories, headers: &HeaderMap) -> Result<Tracing, Refusal> {
         let Some(value) = headers.get("x-tare-trace") else { return Ok(Tracing(None)) };
         let id = value.to_str().ok().filter(|id| is_token(id));
-        let id = id.ok_or_else(|| Refusal::bad_request("X-Tare-Trace is not a plain word of at most 64 characters"))?;
+        let id = id.ok_or_else(|| {
+            Refusal::bad_request("X-Tare-Trace is not a plain word of at most 64 characters")
+        })?;
         let sink = engine.trace_sink(id)?;
         stories.change(id, |calls| {
             calls.begun += 1;
@@ -122,7 +124,8 @@ pub(crate) fn serve(
         _ => Refusal::internal(format!("open the trace {id}: {error}")),
     };
     // Whoever follows may come before the first record.
-    let file = File::options().read(true).append(true).create(follow).mode(0o600).open(&path).map_err(missing)?;
+    let file =
+        File::options().read(true).append(true).create(follow).mode(0o600).open(&path).map_err(missing)?;
     let watched = if follow { Some(watch_file(&path).map_err(missing)?) } else { None };
     let mut calls = Followed { calls: stories.follow(id), stories: stories.clone(), id: id.to_owned() };
     let (sender, answer) = reply::stream("application/x-ndjson");

@@ -41,7 +41,8 @@ pub(crate) fn take_over(
 ) -> Result<(Reply, impl Future<Output = io::Result<Box<dyn Wire>>> + Send + use<>), Refusal> {
     let content_type = if multiplexed && call.since(42) { MULTIPLEXED } else { RAW };
     let (answer, source) = if call.wants_upgrade() {
-        let upgrade = call.upgrade.take().ok_or_else(|| Refusal::internal("the connection is taken already"))?;
+        let upgrade =
+            call.upgrade.take().ok_or_else(|| Refusal::internal("the connection is taken already"))?;
         (upgraded(content_type), Source::Upgrade(upgrade))
     } else {
         let (sender, answer) = reply::stream(RAW);

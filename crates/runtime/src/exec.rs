@@ -11,11 +11,14 @@ use crate::identity::{self, Identity};
 use crate::namespaces;
 use crate::protocol::{Action, Conversation, Phase, Report};
 use crate::{ExecOptions, Stdio, console, init, limits, program, validate};
-use oci::runtime::NamespaceKind;
+use cgroup::{Cgroup, Layout};
+use oci::runtime::{NamespaceKind, Process, Spec};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use sys::process::{Child, SingleThread};
+use std::path::Path;
+use sys::process::{Child, ForkOptions, SingleThread};
 use sys::root::Root;
 use sys::trace;
 
@@ -42,6 +45,7 @@ pub struct Executed {
 }
 
 struct Exec<'a> {
+    process: &'a Process,
     options: ExecOptions<'a>,
     channel: ChildEnd,
     /// CLONE_NEW* of the namespaces that the container does not share with the caller.
@@ -51,23 +55,35 @@ struct Exec<'a> {
 
 /// Clones the process into the container; nothing is waited for.
 pub fn exec(options: ExecOptions<'_>) -> Result<Executing> {
-    validate::check_process(options.process)?;
+    let process = completed(options.process, options.spec);
+    validate::check_process(&process)?;
     let proof = SingleThread::check()?;
     let flags = namespaces::all_of(options.target_pid).what_container()?;
     let user = flags & namespaces::flag(NamespaceKind::User) != 0;
     let (caller_end, child_end) = channel::pair()?;
     let console = matches!(options.stdio, Stdio::Terminal { .. });
-    let (process, cgroup, pidfd) = (options.process, options.cgroup, options.target_pidfd);
-    let job = Exec { options, channel: child_end, namespaces: flags, limits: !user };
+    let (cgroup, pidfd) = (options.cgroup, options.target_pidfd);
+    let target_pid = options.target_pid;
+    let job = Exec { process: &process, options, channel: child_end, namespaces: flags, limits: !user };
 
     let mut step = trace::step("process", "clone3(2)");
     let pid_flag = flags & namespaces::flag(NamespaceKind::Pid);
     let own = if pid_flag != 0 { Some(create::enter_pid(pidfd)?) } else { None };
     let mut caller_end = Some(caller_end);
-    let child = create::fork(proof, 0, cgroup, || {
-        drop(caller_end.take());
-        main(&job)
-    });
+    let mut clone = |into: Option<BorrowedFd<'_>>| {
+        let options = ForkOptions { cgroup: into, ..ForkOptions::default() };
+        sys::process::fork(proof, &options, || {
+            drop(caller_end.take());
+            main(&job)
+        })
+    };
+    let child = match clone(cgroup.and_then(Cgroup::dir_fd)) {
+        // A container that has made groups of its own in a v2 group with controllers: no process may be
+        // in the middle of the tree, so the new one goes where init is.
+        Err(e) if e.errno() == Errno::BUSY.raw_os_error() => group_of(target_pid)
+            .and_then(|group| clone(Some(group.as_fd())).what(|| "clone into init's cgroup")),
+        child => child.what(|| "clone the container's process"),
+    };
     if let Some(own) = own {
         create::leave_pid(own.as_fd());
     }
@@ -83,7 +99,7 @@ pub fn exec(options: ExecOptions<'_>) -> Result<Executing> {
         warnings: Vec::new(),
     };
     if user && let Some(child) = &executing.child {
-        executing.warnings = limits::Limits::of(process).apply_to(child.pid)?;
+        executing.warnings = limits::Limits::of(&process).apply_to(child.pid)?;
     }
     Ok(executing)
 }
@@ -127,6 +143,37 @@ impl Drop for Executing {
     }
 }
 
+/// What the process does not say is the container's, as with runc.
+fn completed(process: &Process, spec: &Spec) -> Process {
+    let mut process = process.clone();
+    let Some(init) = &spec.process else { return process };
+    if process.capabilities.is_none() {
+        process.capabilities = init.capabilities.clone();
+    }
+    if process.rlimits.is_empty() {
+        process.rlimits = init.rlimits.clone();
+    }
+    if process.apparmor_profile.is_empty() {
+        process.apparmor_profile = init.apparmor_profile.clone();
+    }
+    if process.selinux_label.is_empty() {
+        process.selinux_label = init.selinux_label.clone();
+    }
+    process
+}
+
+/// The v2 group that a process is in.
+fn group_of(pid: i32) -> Result<OwnedFd> {
+    let unified = Layout::detect(Path::new("/")).map_err(init::cgroup_error)?.unified;
+    let mount = unified.ok_or_else(|| Error::new(Kind::Unsupported, "no cgroup v2 tree"))?.mount;
+    let path = format!("/proc/{pid}/cgroup");
+    let text = std::fs::read_to_string(&path).what(|| format!("read({path})"))?;
+    let group = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let folder = mount.join(group);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&folder, flags, Mode::empty()).what(|| format!("open({folder:?})"))
+}
+
 /// Entry point of the new process.
 fn main(job: &Exec<'_>) -> i32 {
     trace::set_process_name("exec");
@@ -135,7 +182,7 @@ fn main(job: &Exec<'_>) -> i32 {
 
 fn run(job: &Exec<'_>) -> Result<()> {
     let options = &job.options;
-    let process = options.process;
+    let process = job.process;
     sys::signal::reset();
     if let Some(cgroup) = options.cgroup.filter(|cgroup| cgroup.needs_join()) {
         let mut step = trace::step("cgroup", "write(2)");
@@ -195,7 +242,7 @@ fn terminal(job: &Exec<'_>) -> Result<Option<OwnedFd>> {
     let Stdio::Terminal { size } = job.options.stdio else { return Ok(None) };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = Root::from_fd(rustix::fs::open("/", flags, Mode::empty()).what(|| "open(/)")?);
-    let console = console::open(&root, size.or(program::console_size(job.options.process)))?;
+    let console = console::open(&root, size.or(program::console_size(job.process)))?;
     job.channel.report_with(&Report::Console, console.master.as_fd())?;
     Ok(Some(console.slave))
 }

@@ -8,7 +8,7 @@
 use crate::caps::Sets;
 use crate::error::{Error, Kind, Result, What};
 use crate::seccomp::{self, Program};
-use oci::runtime::{Process, Spec};
+use oci::runtime::{Capabilities, Process, Spec};
 use rustix::fs::{FileType, Gid, Mode, Uid, fchown, fstat, makedev};
 use rustix::io::Errno;
 use rustix::thread::{
@@ -20,7 +20,7 @@ use sys::trace;
 /// What a process becomes.
 pub(crate) struct Identity<'a> {
     process: &'a Process,
-    capabilities: Option<Sets>,
+    capabilities: Sets,
     filter: Option<Program>,
 }
 
@@ -59,7 +59,9 @@ impl<'a> Identity<'a> {
         } else {
             step.cancel();
         }
-        let capabilities = process.capabilities.as_ref().map(Sets::from_spec).transpose()?;
+        // As runc: a process of which nothing is said has none.
+        let capabilities =
+            Sets::from_spec(process.capabilities.as_ref().unwrap_or(&Capabilities::default()))?;
         Ok(Self { process, capabilities, filter })
     }
 
@@ -68,17 +70,17 @@ impl<'a> Identity<'a> {
         if !self.process.no_new_privileges {
             self.load_filter()?;
         }
-        if let Some(sets) = &self.capabilities {
+        {
             let mut step = trace::step("capabilities", "prctl(2) PR_CAPBSET_DROP");
-            step.check(sets.drop_bounding())?;
-            set_keep_capabilities(true).what(|| "prctl(PR_SET_KEEPCAPS)")?;
+            step.check(self.capabilities.drop_bounding())?;
         }
+        set_keep_capabilities(true).what(|| "prctl(PR_SET_KEEPCAPS)")?;
         self.ids()?;
-        if let Some(sets) = &self.capabilities {
-            set_keep_capabilities(false).what(|| "prctl(PR_SET_KEEPCAPS)")?;
+        set_keep_capabilities(false).what(|| "prctl(PR_SET_KEEPCAPS)")?;
+        {
             let mut step = trace::step("capabilities", "capset(2)");
-            step.note(format_args!("{sets}"));
-            step.check(sets.apply())?;
+            step.note(format_args!("{}", self.capabilities));
+            step.check(self.capabilities.apply())?;
         }
         if let Some(umask) = self.process.user.umask {
             rustix::process::umask(Mode::from_raw_mode(umask & 0o777));

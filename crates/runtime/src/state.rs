@@ -1,7 +1,7 @@
 //! Containers on disk, for the command line: one folder each.
 //!
 //! ```text
-//! ROOT/ID/            0711
+//! ROOT/ID/            0700
 //!   lock              held (OFD) while create, start or delete change something
 //!   state.json        0600, replaced atomically: what `state` answers from
 //!   config.json       0600, the spec as it was at create: exec must not see a later one
@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use sys::lock::Lock;
 use sys::process::Stat;
@@ -90,9 +91,13 @@ impl Root {
     /// Makes the folder of a new container and writes its first state and its spec.
     pub fn create(&self, state: State, spec: &Spec) -> Result<(Container, Lock)> {
         validate::id(&state.id)?;
-        std::fs::create_dir_all(&self.path).what(|| format!("mkdir({:?})", self.path))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .what(|| format!("mkdir({:?})", self.path))?;
         let parent = self.open()?;
-        match mkdirat(&parent, &state.id, Mode::from(0o711)) {
+        match mkdirat(&parent, &state.id, Mode::from(0o700)) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
                 return Err(Error::new(Kind::Exists, "container with given ID already exists"));

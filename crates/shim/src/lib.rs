@@ -56,39 +56,48 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         sys::trace::set_process_name("shim");
         sys::trace::set_process_sink(sink);
     }
-    match begin(Path::new(run_dir), &socket) {
+    let mut socket = Some(socket);
+    match begin(Path::new(run_dir), &mut socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            tell(&socket, &e);
+            tell(socket.as_ref(), &e);
             ExitCode::FAILURE
         }
     }
 }
 
-/// The first process only makes the shim, born in its cgroup, and ends: nobody has to reap the shim.
-fn begin(run_dir: &Path, socket: &OwnedFd) -> Result<()> {
-    world::close_all_but(socket, sys::trace::current_sink().as_deref())?;
+/// The first process only makes the shim, born in its cgroup, and ends: nobody has to reap the shim. The
+/// socket is taken by the shim when all else has gone well.
+fn begin(run_dir: &Path, socket: &mut Option<OwnedFd>) -> Result<()> {
+    world::close_all_but(socket.as_ref(), sys::trace::current_sink().as_deref())?;
     let folder = monitor::open_dir(run_dir)?;
     let settings = monitor::read_settings(&folder)?;
     let group = world::make_cgroup(&settings.shim_cgroup)?;
     world::fork_into(group, |group| {
         let served = world::enter(group).and_then(|()| serve(run_dir, folder, settings, socket));
         if let Err(e) = &served {
-            tell(socket, e);
+            tell(socket.as_ref(), e);
         }
         i32::from(served.is_err())
     })
 }
 
-fn serve(run_dir: &Path, folder: OwnedFd, settings: config::Settings, socket: &OwnedFd) -> Result<()> {
+fn serve(
+    run_dir: &Path,
+    folder: OwnedFd,
+    settings: config::Settings,
+    socket: &mut Option<OwnedFd>,
+) -> Result<()> {
     let monitor = Monitor::new(run_dir, folder, settings)?;
-    let socket = socket.try_clone().map_err(Error::io("dup(socket)"))?;
+    // From here on the connection is one like any other: no copy of it may stay behind.
+    let Some(socket) = socket.take() else { return Err(Error::Closed) };
     rustix::io::ioctl_fionbio(&socket, true).map_err(Error::io("ioctl(FIONBIO)"))?;
     monitor.run(socket)
 }
 
 /// Says why there is no shim: hello, and the failure of a request that nobody made (number 0).
-fn tell(socket: &OwnedFd, error: &Error) {
+fn tell(socket: Option<&OwnedFd>, error: &Error) {
+    let Some(socket) = socket else { return };
     let failure = Failure::new(FailureKind::Internal, monitor::chain(error));
     let frame = protocol::encode(&Response::Failed(failure))
         .and_then(|body| protocol::encode_frame(Kind::Response, 0, &body, 0));

@@ -58,11 +58,15 @@ pub fn make_cgroup(path: &Path) -> Result<Cgroup> {
 /// period (11 ms were seen); a fork of this small process costs a hundredth of that.
 pub fn fork_into(group: Cgroup, shim: impl FnOnce(Cgroup) -> i32) -> Result<()> {
     let proof = sys::process::SingleThread::check()?;
-    let folder =
+    let copy =
         group.dir_fd().map(|fd| fd.try_clone_to_owned()).transpose().map_err(Error::io("dup(cgroup)"))?;
-    let options =
-        sys::process::ForkOptions { cgroup: folder.as_ref().map(AsFd::as_fd), ..Default::default() };
-    sys::process::fork(proof, &options, || shim(group))?;
+    let number = copy.as_ref().map(AsRawFd::as_raw_fd);
+    let options = sys::process::ForkOptions { cgroup: copy.as_ref().map(AsFd::as_fd), ..Default::default() };
+    sys::process::fork(proof, &options, || {
+        // The frame that owns it exists in the child, too, but is never returned to.
+        drop(number.map(sys::process::inherited_fd));
+        shim(group)
+    })?;
     Ok(())
 }
 
@@ -101,14 +105,14 @@ fn enter_mount_namespace() -> Result<()> {
 }
 
 /// Makes 0, 1 and 2 `/dev/null` and closes everything else but the socket and the trace sink.
-pub fn close_all_but(socket: &OwnedFd, sink: Option<&OwnedFd>) -> Result<()> {
+pub fn close_all_but(socket: Option<&OwnedFd>, sink: Option<&OwnedFd>) -> Result<()> {
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::io("open(\"/dev/null\")"))?;
     rustix::stdio::dup2_stdin(&null).map_err(Error::io("dup2(0)"))?;
     rustix::stdio::dup2_stdout(&null).map_err(Error::io("dup2(1)"))?;
     rustix::stdio::dup2_stderr(&null).map_err(Error::io("dup2(2)"))?;
     drop(null);
-    let kept = [Some(socket), sink].map(|fd| fd.map_or(-1, AsRawFd::as_raw_fd));
+    let kept = [socket, sink].map(|fd| fd.map_or(-1, AsRawFd::as_raw_fd));
     let highest = kept.into_iter().max().unwrap_or(-1);
     for number in (3..highest).filter(|number| !kept.contains(number)) {
         if let Ok(fd) = sys::process::inherited_fd(number) {

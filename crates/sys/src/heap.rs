@@ -1,4 +1,4 @@
-//! The memory of processes that must stay small: heap and program text given back.
+//! The memory of processes that must stay small: heap, stack and program text given back.
 
 /// Gives every whole free page of the heap back to the kernel (malloc_trim(3)); glibc only, else nothing.
 pub fn trim() {
@@ -26,5 +26,23 @@ pub fn forget_text() {
         unsafe {
             libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED);
         }
+    }
+}
+
+/// Gives back the pages of the main thread's stack that deeper calls have used before (MADV_DONTNEED).
+/// To be called by the main thread only, from a frame near the top.
+#[inline(never)]
+pub fn forget_stack() {
+    const PAGE: usize = 4096;
+    /// Kept below this frame: the call's own frames and the red zone.
+    const MARGIN: usize = 4 * PAGE;
+    /// Within the gap that the kernel keeps free below a stack (256 pages): nothing else can lie there.
+    const REACH: usize = 200 * PAGE;
+    let here = 0u8;
+    let end = ((&raw const here as usize) - MARGIN) / PAGE * PAGE;
+    // SAFETY: the range ends well below the stack pointer and begins above any other mapping: it holds
+    // frames of calls that have returned, which nobody reads again. ENOMEM for its unmapped part is expected.
+    unsafe {
+        libc::madvise((end - REACH) as *mut libc::c_void, REACH, libc::MADV_DONTNEED);
     }
 }

@@ -40,8 +40,13 @@ pub fn forwarding() -> Result<Option<Forwarding>> {
         Ok(names) if names.lines().any(|n| n == "filter") => {}
         _ => return Ok(None),
     }
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))
-        .map_err(|e| Error::new("socket(AF_INET, SOCK_RAW)", e))?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(ipproto::RAW),
+    )
+    .map_err(|e| Error::new("socket(AF_INET, SOCK_RAW)", e))?;
     let mut info = [0; INFO_LEN];
     info[..6].copy_from_slice(b"filter");
     get(socket.as_fd(), IPT_SO_GET_INFO, &mut info)?;
@@ -96,7 +101,13 @@ fn get(socket: BorrowedFd<'_>, option: libc::c_int, value: &mut [u8]) -> Result<
     // SAFETY: the kernel writes at most `length` bytes, which is the size of the live buffer, and the
     // length back into a live socklen_t.
     let ret = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, option, value.as_mut_ptr().cast(), &raw mut length)
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
     };
     crate::check(ret.into(), || format!("getsockopt(IPPROTO_IP, {option})")).map(drop)
 }

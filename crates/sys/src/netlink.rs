@@ -141,7 +141,11 @@ impl Socket {
             self.buffer.clear();
             // The spare capacity is not zeroed first: most answers touch one page of it.
             let (_, length) = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(&self.fd, rustix::buffer::spare_capacity(&mut self.buffer), RecvFlags::TRUNC)
+                rustix::net::recv(
+                    &self.fd,
+                    rustix::buffer::spare_capacity(&mut self.buffer),
+                    RecvFlags::TRUNC,
+                )
             })
             .map_err(|e| Error::new("recv(netlink)", e))?;
             if length > self.buffer.len() {

@@ -64,9 +64,9 @@ fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
                 "invalid restart policy: maximum retry count can only be used with 'on-failure'{and}"
             )))
         }
-        "on-failure" if count < 0 => Err(Refusal::bad_request(
-            "invalid restart policy: maximum retry count cannot be negative",
-        )),
+        "on-failure" if count < 0 => {
+            Err(Refusal::bad_request("invalid restart policy: maximum retry count cannot be negative"))
+        }
         "" | "no" => Ok(()),
         "always" | "unless-stopped" | "on-failure" => {
             Err(Refusal::later(&format!("the restart policy {:?}", policy.name)))
@@ -170,7 +170,8 @@ fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
 fn asks_for_checks(health: &HealthConfig) -> bool {
     let test = health.test.as_deref().unwrap_or_default();
     let switched_off = test.first().is_some_and(|word| word == "NONE");
-    let inherits = test.is_empty() && *health == HealthConfig { test: health.test.clone(), ..HealthConfig::default() };
+    let inherits =
+        test.is_empty() && *health == HealthConfig { test: health.test.clone(), ..HealthConfig::default() };
     !switched_off && !inherits
 }
 
@@ -179,7 +180,9 @@ fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
         "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
-        other if other.starts_with("container:") => Err(Refusal::later("sharing another container's network")),
+        other if other.starts_with("container:") => {
+            Err(Refusal::later("sharing another container's network"))
+        }
         other => Err(Refusal::later(&format!("the network {other}"))),
     }
 }
@@ -200,7 +203,8 @@ fn refuse_endpoints(networking: Option<&NetworkingConfig>, network: NetworkMode)
 
 fn asks_for_nothing(settings: &EndpointSettings) -> bool {
     // What the engine itself fills in is ignored in a request, as dockerd does.
-    let EndpointSettings { ipam_config, links, aliases, mac_address, driver_opts, gw_priority, .. } = settings;
+    let EndpointSettings { ipam_config, links, aliases, mac_address, driver_opts, gw_priority, .. } =
+        settings;
     let addresses = ipam_config.as_ref().is_some_and(|config| *config != Default::default());
     !addresses
         && links.as_ref().is_none_or(Vec::is_empty)
@@ -255,7 +259,11 @@ fn host_config(from: HostConfig, network: NetworkMode) -> engine::HostConfig {
     });
     let [rows, columns] = from.console_size.map(|size| u16::try_from(size).unwrap_or(u16::MAX));
     let log = LogConfig {
-        driver: if from.log_config.driver.is_empty() { "json-file".to_owned() } else { from.log_config.driver },
+        driver: if from.log_config.driver.is_empty() {
+            "json-file".to_owned()
+        } else {
+            from.log_config.driver
+        },
         options: from.log_config.config.unwrap_or_default(),
     };
     engine::HostConfig {
@@ -300,11 +308,17 @@ mod tests {
         let wanted = read(RECORDED).unwrap();
         assert_eq!(wanted.name.as_deref(), Some("web"));
         let config = wanted.config;
-        assert_eq!((config.hostname.as_str(), config.user.as_str(), config.working_dir.as_str()), ("h", "0", "/tmp"));
+        assert_eq!(
+            (config.hostname.as_str(), config.user.as_str(), config.working_dir.as_str()),
+            ("h", "0", "/tmp")
+        );
         assert_eq!(config.cmd, Some(vec!["sleep".to_owned(), "1000".to_owned()]));
         assert_eq!((config.entrypoint, config.stop_timeout), (None, Some(3)));
         let host = wanted.host;
-        assert_eq!((host.network, host.memory, host.nano_cpus), (NetworkMode::Bridge, 67_108_864, 500_000_000));
+        assert_eq!(
+            (host.network, host.memory, host.nano_cpus),
+            (NetworkMode::Bridge, 67_108_864, 500_000_000)
+        );
         assert_eq!(host.pids_limit, Some(50));
         assert_eq!(host.port_bindings["80/tcp"][0].host_port, "8081");
         assert_eq!(host.log.driver, "json-file");

@@ -121,7 +121,11 @@ pub(crate) fn summary(image: &ImageInfo, version: ApiVersion) -> ImageSummary {
 pub(crate) fn inspect(image: &ImageInfo, version: ApiVersion) -> ImageInspect {
     let size = i64::try_from(image.content_size).unwrap_or(i64::MAX);
     let config = image.config.as_ref();
-    let created = if image.created_ns == 0 && version >= ApiVersion::v1(44) { String::new() } else { words::time(image.created_ns) };
+    let created = if image.created_ns == 0 && version >= ApiVersion::v1(44) {
+        String::new()
+    } else {
+        words::time(image.created_ns)
+    };
     ImageInspect {
         id: image.id.clone(),
         repo_tags: image.tags.clone(),

@@ -19,11 +19,7 @@ const DEFAULT_SHM: i64 = 64 * 1024 * 1024;
 pub(super) const DRIVER: &str = "overlayfs";
 
 /// The whole body.
-pub(crate) fn inspect(
-    container: &Container,
-    execs: Vec<String>,
-    with_manifest: bool,
-) -> ContainerInspect {
+pub(crate) fn inspect(container: &Container, execs: Vec<String>, with_manifest: bool) -> ContainerInspect {
     let started = container.state.started_ns != 0;
     let file = |name: &str| {
         // dockerd names them once they exist, which is from the first start on.
@@ -51,7 +47,11 @@ pub(crate) fn inspect(
         mounts: mounts(container),
         config: Some(config(container)),
         network_settings: Some(network_settings(container)),
-        image_manifest_descriptor: container.image_manifest.as_ref().filter(|_| with_manifest).map(descriptor),
+        image_manifest_descriptor: container
+            .image_manifest
+            .as_ref()
+            .filter(|_| with_manifest)
+            .map(descriptor),
         ..ContainerInspect::default()
     }
 }
@@ -194,7 +194,8 @@ fn bind_point(bind: &str) -> MountPoint {
 
 fn network_settings(container: &Container) -> NetworkSettings {
     let endpoint = endpoint_settings(container);
-    let key = if container.is_running() { format!("/proc/{}/ns/net", container.state.pid) } else { String::new() };
+    let key =
+        if container.is_running() { format!("/proc/{}/ns/net", container.state.pid) } else { String::new() };
     NetworkSettings {
         sandbox_key: key,
         ports: Some(ports(container)),

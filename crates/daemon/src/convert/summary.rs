@@ -16,7 +16,11 @@ pub(crate) fn summary(container: &Container, with_manifest: bool) -> ContainerSu
         names: vec![format!("/{}", container.name)],
         image: container.config.image.clone(),
         image_id: container.image_id.clone(),
-        image_manifest_descriptor: container.image_manifest.as_ref().filter(|_| with_manifest).map(descriptor),
+        image_manifest_descriptor: container
+            .image_manifest
+            .as_ref()
+            .filter(|_| with_manifest)
+            .map(descriptor),
         command: words::command(&container.argv),
         created: container.created_ns.div_euclid(1_000_000_000),
         ports: ports(container),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use api::ApiVersion;
 use api::system::{
-    ComponentVersion, FirewallInfo, IndexInfo, Info, PluginsInfo, RegistryConfig, Runtime, SwarmInfo, Version,
-    VersionPlatform,
+    ComponentVersion, FirewallInfo, IndexInfo, Info, PluginsInfo, RegistryConfig, Runtime, SwarmInfo,
+    Version, VersionPlatform,
 };
 use engine::Time;
 use engine::system::SystemInfo;
@@ -87,7 +87,9 @@ pub(crate) fn info(info: &SystemInfo, version: &str, api: ApiVersion) -> Info {
         name: info.name.clone(),
         labels: Some(Vec::new()),
         server_version: version.to_owned(),
-        runtimes: Some([("runc".to_owned(), Runtime { path: "tare-runtime".to_owned(), ..Runtime::default() })].into()),
+        runtimes: Some(
+            [("runc".to_owned(), Runtime { path: "tare-runtime".to_owned(), ..Runtime::default() })].into(),
+        ),
         default_runtime: "runc".to_owned(),
         swarm: SwarmInfo { local_node_state: "inactive".to_owned(), ..SwarmInfo::default() },
         init_binary: "tare-runtime".to_owned(),

@@ -74,7 +74,13 @@ fn size(bytes: i64) -> String {
 
 /// Go's `%.4g` for numbers from 0 to 9999.
 fn four_digits(value: f64) -> String {
-    let before_point = if value < 10.0 { 1 } else if value < 100.0 { 2 } else { 3 };
+    let before_point = if value < 10.0 {
+        1
+    } else if value < 100.0 {
+        2
+    } else {
+        3
+    };
     let text = format!("{value:.*}", 4 - before_point);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text.is_empty() { "0".to_owned() } else { text.to_owned() }
@@ -141,10 +147,7 @@ mod tests {
                 detail(10_485_760, 18_859_281, ""),
                 "[===========================>                       ]  10.49MB/18.86MB",
             ),
-            (
-                detail(32, 32, ""),
-                "[==================================================>]      32B/32B",
-            ),
+            (detail(32, 32, ""), "[==================================================>]      32B/32B"),
         ] {
             assert_eq!(progress(&detail), expected);
         }
@@ -153,9 +156,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (bytes, expected) in
-            [(0, "0B"), (999, "999B"), (1000, "1kB"), (1234, "1.234kB"), (100_000, "100kB"), (12_345_678, "12.35MB")]
-        {
+        for (bytes, expected) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (1234, "1.234kB"),
+            (100_000, "100kB"),
+            (12_345_678, "12.35MB"),
+        ] {
             assert_eq!(size(bytes), expected);
         }
     }

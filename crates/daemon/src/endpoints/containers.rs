@@ -1,8 +1,6 @@
 //! The container endpoints that answer with one body.
 
-use api::container::{
-    ContainerCreateRequest, ContainerSummary, CreateResponse, WaitExitError, WaitResponse,
-};
+use api::container::{ContainerCreateRequest, ContainerSummary, CreateResponse, WaitExitError, WaitResponse};
 use api::filters::Filters;
 use api::go::encode_line;
 use bytes::Bytes;
@@ -67,8 +65,7 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
 }
 
 fn check_status(word: &str) -> Result<(), Refusal> {
-    const WORDS: [&str; 7] =
-        ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+    const WORDS: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
     if WORDS.contains(&word) {
         return Ok(());
     }
@@ -157,7 +154,8 @@ pub(super) async fn wait(router: &Router, call: Call) -> Result<Reply, Refusal> 
             end = call.tracing.run_async(waiting.finish()) => end,
             () = sender.closed() => return,
         };
-        let failed = |message: String| WaitResponse { error: Some(WaitExitError { message }), status_code: -1 };
+        let failed =
+            |message: String| WaitResponse { error: Some(WaitExitError { message }), status_code: -1 };
         let body = match end {
             Ok(result) => WaitResponse {
                 error: result.error.map(|message| WaitExitError { message }),
@@ -209,6 +207,9 @@ mod tests {
         }
         let filters = Filters::parse(r#"{"status":{"exited":true},"exited":["3"],"label":["a=b"]}"#).unwrap();
         let filter = list_filter(&filters).unwrap();
-        assert_eq!((filter.status, filter.exited, filter.label), (vec!["exited".into()], vec![3], vec!["a=b".into()]));
+        assert_eq!(
+            (filter.status, filter.exited, filter.label),
+            (vec!["exited".into()], vec![3], vec!["a=b".into()])
+        );
     }
 }

@@ -190,7 +190,8 @@ pub(super) async fn inspect(router: &Router, call: Call) -> Result<Reply, Refusa
 }
 
 fn body(info: ExecInfo) -> ExecInspect {
-    let ExecConfig { cmd, tty, attach_stdin, attach_stdout, attach_stderr, user, privileged, .. } = info.config;
+    let ExecConfig { cmd, tty, attach_stdin, attach_stdout, attach_stderr, user, privileged, .. } =
+        info.config;
     let mut words = cmd.into_iter();
     ExecInspect {
         id: info.id,

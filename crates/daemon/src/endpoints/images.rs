@@ -70,7 +70,11 @@ pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal
 }
 
 pub(super) async fn create(router: &Router, call: Call) -> Result<Reply, Refusal> {
-    if call.query.get("fromImage").is_empty() { import(router, call).await } else { pull::pull(router, call).await }
+    if call.query.get("fromImage").is_empty() {
+        import(router, call).await
+    } else {
+        pull::pull(router, call).await
+    }
 }
 
 async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
@@ -142,7 +146,9 @@ fn host_only(query: &Query, key: &str) -> Result<(), Refusal> {
         return Err(Refusal::bad_request("both OS and Architecture must be provided"));
     }
     let host = oci::Platform::host();
-    if (platform.os.as_str(), platform.architecture.as_str()) == (host.os.as_str(), host.architecture.as_str()) {
+    if (platform.os.as_str(), platform.architecture.as_str())
+        == (host.os.as_str(), host.architecture.as_str())
+    {
         return Ok(());
     }
     Err(Refusal::later(&format!("the platform {}/{}", platform.os, platform.architecture)))

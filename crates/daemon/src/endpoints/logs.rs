@@ -79,7 +79,9 @@ async fn fill(reader: &mut LogReader, batch: &mut Vec<u8>, framed: bool, timesta
     let mut first = true;
     while first || batch.len() < CHUNK_LEN {
         let next = pin!(reader.next());
-        let line = if first { next.await } else {
+        let line = if first {
+            next.await
+        } else {
             match at_once(next).await {
                 Some(line) => line,
                 None => return true,

@@ -89,7 +89,9 @@ struct Queue {
 impl Told {
     fn add(&self, message: Message) {
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |have: &&mut Message| !have.id.is_empty() && have.id == message.id && have.status == message.status;
+        let same = |have: &&mut Message| {
+            !have.id.is_empty() && have.id == message.id && have.status == message.status
+        };
         match queue.messages.iter_mut().rev().find(same) {
             Some(older) => *older = message,
             None => queue.messages.push_back(message),
@@ -134,7 +136,8 @@ fn pulled_name(query: &Query) -> Result<String, Refusal> {
         return Ok(image.to_owned());
     }
     let name = reference.name();
-    let full = if oci::Digest::parse(tag).is_ok() { format!("{name}@{tag}") } else { format!("{name}:{tag}") };
+    let full =
+        if oci::Digest::parse(tag).is_ok() { format!("{name}@{tag}") } else { format!("{name}:{tag}") };
     oci::Reference::parse(&full).map_err(invalid)?;
     Ok(full)
 }
@@ -201,7 +204,13 @@ mod tests {
         while let Some(message) = told.next().await {
             got.push((message.id, message.status, message.progress));
         }
-        let expected = [("a", "Downloading", "999"), ("b", "Downloading", "999"), ("a", "Download complete", ""), ("", "Digest: x", ""), ("", "Status: y", "")];
+        let expected = [
+            ("a", "Downloading", "999"),
+            ("b", "Downloading", "999"),
+            ("a", "Download complete", ""),
+            ("", "Digest: x", ""),
+            ("", "Status: y", ""),
+        ];
         let expected: Vec<_> = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())).into();
         assert_eq!(got, expected);
     }

@@ -13,7 +13,8 @@ use crate::reply::{self, Refusal, Reply};
 use crate::server::Router;
 
 pub(super) fn ping(is_head: bool) -> Reply {
-    let mut answer = if is_head { reply::empty(StatusCode::OK) } else { reply::text(StatusCode::OK, "OK".into()) };
+    let mut answer =
+        if is_head { reply::empty(StatusCode::OK) } else { reply::text(StatusCode::OK, "OK".into()) };
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));

@@ -256,6 +256,7 @@ impl Engine {
 /// Docker's words in front of the runtime's.
 fn exec_error(e: shim::Error) -> Error {
     let mut error = shim_error(e);
-    error.message = format!("OCI runtime exec failed: exec failed: {}", super::start::process_text(&error.message));
+    error.message =
+        format!("OCI runtime exec failed: exec failed: {}", super::start::process_text(&error.message));
     error
 }

@@ -160,8 +160,7 @@ impl Engine {
         }
         let spec = self.build_spec(record, task, &root, &mounts)?;
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
-        let rootfs =
-            data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
+        let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
         Ok(Config {
             settings: self.shim_settings(record, task, connected),
@@ -316,7 +315,8 @@ impl Engine {
 
 /// Docker's words in front of the runtime's.
 fn create_error(e: shim::Error) -> Error {
-    const CONTEXT: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: ";
+    const CONTEXT: &str =
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: ";
     let mut error = shim_error(e);
     error.message = format!("{CONTEXT}runc create failed: {}", process_text(&error.message));
     error

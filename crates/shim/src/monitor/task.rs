@@ -353,6 +353,7 @@ impl Monitor {
         // The parsed configuration was the largest thing this process will ever hold, and most of what ran until
         // now will not run again.
         sys::heap::trim();
+        sys::heap::forget_stack();
         sys::heap::forget_text();
         if self.task.ended.is_some() {
             self.begin_exit();

@@ -382,6 +382,33 @@ fn the_world_of_a_shim() {
 }
 
 #[test]
+fn a_shim_that_nobody_talks_to_sleeps() {
+    let place = Place::new();
+    let mut c = place.launch(&Wanted { tty: true, open_stdin: true, ..Wanted::args(&["sleep", "600"]) });
+    place.start(&mut c);
+    drop(place.attach(&mut c));
+    drop(c);
+    // Let it see the ends of both, then count: a loop that turns would switch and burn.
+    let shim = place.shim_pid();
+    let switches = || -> u64 {
+        std::fs::read_to_string(format!("/proc/{shim}/status"))
+            .unwrap()
+            .lines()
+            .filter_map(|l| l.split_once("voluntary_ctxt_switches:")?.1.trim().parse::<u64>().ok())
+            .sum()
+    };
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{shim}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    std::thread::sleep(Duration::from_millis(1500));
+    let before = (switches(), ticks());
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!((switches(), ticks()), before);
+}
+
+#[test]
 fn nobody_wanted_it() {
     for create in [false, true] {
         let place = Place::new();
