@@ -148,9 +148,9 @@ pub fn parse(name: &str, source: &str) -> Result<(Vec<Node>, Defined), TemplateE
     };
     let (nodes, end) = parser.list()?;
     match end {
-        End::Eof => Ok((nodes, parser.defined)),
-        End::End => Err(parser.fail("unexpected {{end}}")),
-        End::Else(_) => Err(parser.fail("unexpected {{else}}")),
+        Stop::Eof => Ok((nodes, parser.defined)),
+        Stop::End => Err(parser.fail("unexpected {{end}}")),
+        Stop::Else(_) => Err(parser.fail("unexpected {{else}}")),
     }
 }
 
@@ -166,7 +166,7 @@ struct Parser<'a> {
 }
 
 /// What ended a list of nodes.
-enum End {
+enum Stop {
     Eof,
     End,
     /// `else`, and the word after it (`if`, `with`).
@@ -177,11 +177,11 @@ type Parse<T> = Result<T, TemplateError>;
 
 impl Parser<'_> {
     /// Nodes up to `end`, `else` or the end of the text.
-    fn list(&mut self) -> Parse<(Vec<Node>, End)> {
+    fn list(&mut self) -> Parse<(Vec<Node>, Stop)> {
         let mut nodes = Vec::new();
         loop {
             match self.next() {
-                None => return Ok((nodes, End::Eof)),
+                None => return Ok((nodes, Stop::Eof)),
                 Some((Token::Text(text), _)) => nodes.push(Node::Text(text)),
                 Some((Token::Open, _)) => match self.action()? {
                     Step::Node(node) => nodes.push(node),
@@ -207,7 +207,7 @@ impl Parser<'_> {
             "end" => {
                 self.next();
                 self.close("end")?;
-                Ok(Step::End(End::End))
+                Ok(Step::End(Stop::End))
             }
             "else" => {
                 self.next();
@@ -219,7 +219,7 @@ impl Parser<'_> {
                 if next.is_none() {
                     self.close("else")?;
                 }
-                Ok(Step::End(End::Else(next)))
+                Ok(Step::End(Stop::Else(next)))
             }
             "define" => self.define(),
             "block" => self.block(at),
@@ -266,24 +266,24 @@ impl Parser<'_> {
         Ok(Node::Range(pipe, body, otherwise))
     }
 
-    fn otherwise(&mut self, end: End, context: &str) -> Parse<Vec<Node>> {
+    fn otherwise(&mut self, end: Stop, context: &str) -> Parse<Vec<Node>> {
         match end {
-            End::Eof => Err(self.fail("unexpected EOF")),
-            End::End => Ok(Vec::new()),
-            End::Else(Some(word)) if word == context => {
+            Stop::Eof => Err(self.fail("unexpected EOF")),
+            Stop::End => Ok(Vec::new()),
+            Stop::Else(Some(word)) if word == context => {
                 // {{else if}} is one {{if}} more inside that shares the {{end}}.
                 match self.control(|p| p.branch(&word, word == "with"))? {
                     Step::Node(node) => Ok(vec![node]),
                     _ => Ok(Vec::new()),
                 }
             }
-            End::Else(Some(word)) => Err(self.fail(&format!("unexpected <{word}> in else"))),
-            End::Else(None) => {
+            Stop::Else(Some(word)) => Err(self.fail(&format!("unexpected <{word}> in else"))),
+            Stop::Else(None) => {
                 let (nodes, end) = self.list()?;
                 match end {
-                    End::End => Ok(nodes),
-                    End::Eof => Err(self.fail("unexpected EOF")),
-                    End::Else(_) => Err(self.fail("expected end; found {{else}}")),
+                    Stop::End => Ok(nodes),
+                    Stop::Eof => Err(self.fail("unexpected EOF")),
+                    Stop::Else(_) => Err(self.fail("expected end; found {{else}}")),
                 }
             }
         }
@@ -313,12 +313,12 @@ impl Parser<'_> {
         self.variables = outer;
         self.loops = loops;
         match end {
-            End::End => {
+            Stop::End => {
                 self.defined.insert(name, nodes);
                 Ok(())
             }
-            End::Eof => Err(self.fail("unexpected EOF")),
-            End::Else(_) => Err(self.fail("unexpected {{else}} in define clause")),
+            Stop::Eof => Err(self.fail("unexpected EOF")),
+            Stop::Else(_) => Err(self.fail("unexpected {{else}} in define clause")),
         }
     }
 
@@ -566,7 +566,7 @@ impl Parser<'_> {
 enum Step {
     Node(Node),
     Nothing,
-    End(End),
+    End(Stop),
 }
 
 #[derive(Clone, Copy)]

@@ -111,7 +111,7 @@ pub(super) async fn start(router: &Router, call: Call) -> Result<Reply, Refusal>
         }
     }
     let name = call.name.clone();
-    let options = StartOptions { supervise: router.engine().options().long_lived, ..StartOptions::default() };
+    let options = StartOptions { supervise: router.engine().options().long_lived };
     router.block(&call.tracing, move |engine| engine.start(&name, options)).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
