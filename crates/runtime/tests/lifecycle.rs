@@ -266,3 +266,67 @@ fn exec_into_a_user_namespace() {
     assert_eq!(said.out, "0\nCapEff:0000000000000001\n/\n7\n2", "{}", said.err);
     host.check_clean();
 }
+
+/// Docker's userns-remap: the container's root is nobody on the host, and all paths are its own.
+#[test]
+fn a_user_namespace_far_from_root() {
+    let Some(host) = host("remap") else { return };
+    let mut spec = host.spec("sleep 99");
+    spec["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .extend([json!({"type": "user"}), json!({"type": "cgroup"})]);
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    spec["linux"]["uidMappings"] = map.clone();
+    spec["linux"]["gidMappings"] = map;
+    spec["linux"]["maskedPaths"] = json!(["/proc/keys", "/sys/firmware"]);
+    spec["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+    spec["root"]["readonly"] = json!(true);
+    let mounts = spec["mounts"].as_array_mut().unwrap();
+    mounts.extend([
+        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}),
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}),
+        json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}),
+        json!({"destination": "/data", "source": "rootfs/data", "options": ["rbind", "ro"]}),
+    ]);
+    host.write_spec(&spec);
+    // The folders above the root belong to the host's root: others may only walk through.
+    let said = host.sh(
+        "chmod 711 .. .; chown -R 100000:100000 rootfs; $RT create c && $RT start c
+         $RT exec -u 7:8 c sh -c 'id; cat /data/file; wc -c < /proc/keys; echo x > /dev/null && echo null'
+         $RT exec c sh -c 'stat -c %u:%g /proc/1 /bin/busybox; touch /x; ls /proc/self/fd | wc -l'; $RT delete -f c",
+    );
+    assert_eq!(said.out, "uid=7 gid=8\nimage\n0\nnull\n0:0\n0:0\n4", "{}", said.err);
+    host.check_clean();
+}
+
+/// The other layouts of this machine's hierarchies, seen by who has unmounted the rest.
+#[test]
+fn cgroup_layouts() {
+    let Some(host) = host("layouts") else { return };
+    if !std::path::Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+        println!("skipped: not a hybrid layout");
+        return;
+    }
+    let mut spec =
+        host.spec("cut -d: -f3 /proc/self/cgroup | sort -u; grep -c cgroup /proc/mounts; sleep 99");
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    let mounts = spec["mounts"].as_array_mut().unwrap();
+    mounts.push(json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]}));
+    mounts.push(
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}),
+    );
+    host.write_spec(&spec);
+    let v1 = "umount /sys/fs/cgroup/unified";
+    let v2 = "for m in /sys/fs/cgroup/*; do case $m in */unified) ;; *) umount $m 2>/dev/null;; esac; done";
+    let probe = "$RT create c && $RT start c; sleep 0.3; $RT exec c cat /proc/self/cgroup > ../seen; \
+                 grep -c \"$CG\\|:/$\" ../seen; $RT delete -f c; echo $?";
+    for (layout, own) in [(v1, 2), (v2, 1)] {
+        let said = host.sh(&format!("{layout}\n{probe}"));
+        let lines: Vec<&str> = said.out.lines().collect();
+        assert_eq!(lines[0], "/", "{layout}: {}", said.err);
+        assert!(lines[1].parse::<u32>().unwrap() >= own, "{layout}: {lines:?}");
+        assert_eq!(lines.last(), Some(&"0"), "{layout}: {}", said.err);
+        host.check_clean();
+    }
+}

@@ -159,7 +159,7 @@ impl Host {
     }
 }
 
-/// The example that cargo built beside this test.
+/// The example that cargo built beside this test. `--test NAME` alone does not rebuild it: filter by `-E` instead.
 fn runtime() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join("examples/tare-runtime");
