@@ -6,7 +6,7 @@
 //!
 //! Its form is made for the kernel's verifier, which follows every path when the program is loaded: exceptions with
 //! the same kind and access form a group, a device is one comparison of major and minor number together, and all hits
-//! end at one place. Docker's list loads in 40 µs; a chain of "is it this one, else the next" takes 270.
+//! end at one place. Docker's list loads in 90 µs here; a chain of "is it this one, else the next" took 270.
 //!
 //! It does not know how a program is loaded: `sys::bpf` does.
 
@@ -87,7 +87,9 @@ fn push_group(program: &mut Vec<Insn>, group: &[&Exception], default_allow: bool
         program.push(insn(AND_IMM, SCRATCH, 0, 0, all & !access));
         misses.push(push(program, JUMP32_NE_IMM, SCRATCH, 0));
     }
-    for exception in group {
+    // A wildcard covers the group's others, and the verifier takes no code that is never reached.
+    let wildcard = group.iter().position(|e| e.major.is_none() && e.minor.is_none());
+    for exception in wildcard.map_or(group, |at| &group[at..=at]) {
         let hit = match (exception.major, exception.minor) {
             // The bits of an unsigned number in the instruction's signed field.
             (Some(major), Some(minor)) => {
