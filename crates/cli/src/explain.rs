@@ -161,7 +161,7 @@ impl Tree {
         let (dim, plain) = (self.style("2"), self.style("0"));
         let head = format!("├─ {:<20} {dim}{:<26} {time:>10}{plain}", text("step"), text("call"));
         out.push_str(head.trim_end());
-        let detail = text("detail");
+        let detail = short_ids(&text("detail"));
         if !detail.is_empty() {
             out.push_str("  ");
             out.push_str(&detail);
@@ -191,6 +191,33 @@ impl Tree {
     fn style(&self, code: &str) -> String {
         if self.colour { format!("\x1b[{code}m") } else { String::new() }
     }
+}
+
+/// The id of a container is in most paths: twelve of its 64 digits tell it apart.
+fn short_ids(text: &str) -> String {
+    const ID_LEN: usize = 64;
+    const SHOWN: usize = 12;
+    let mut out = String::with_capacity(text.len());
+    let mut digits = String::new();
+    let flush = |digits: &mut String, out: &mut String| {
+        if digits.len() == ID_LEN {
+            out.push_str(&digits[..SHOWN]);
+            out.push('…');
+        } else {
+            out.push_str(digits);
+        }
+        digits.clear();
+    };
+    for c in text.chars() {
+        if matches!(c, '0'..='9' | 'a'..='f') {
+            digits.push(c);
+        } else {
+            flush(&mut digits, &mut out);
+            out.push(c);
+        }
+    }
+    flush(&mut digits, &mut out);
+    out
 }
 
 /// Names and paths come from containers and images: nothing in them may steer the terminal.
@@ -236,6 +263,19 @@ mod tests {
              ├─ exec                 execve(2)                      0.9 µs  /bin/x\u{fffd}[2J  failed: ENOENT\n\
              └─ 3 steps in 2 processes, 213 µs in the kernel\n";
         assert_eq!(out, want);
+    }
+
+    #[test]
+    fn ids_are_shortened() {
+        let id = "0123456789abcdef".repeat(4);
+        for (text, want) in [
+            (format!("/sys/{id}/tasks = 0"), "/sys/0123456789ab…/tasks = 0".to_owned()),
+            (id.clone(), "0123456789ab…".to_owned()),
+            (format!("{id}0"), format!("{id}0")),
+            ("172.17.0.3 dead beef".to_owned(), "172.17.0.3 dead beef".to_owned()),
+        ] {
+            assert_eq!(short_ids(&text), want);
+        }
     }
 
     #[test]
