@@ -17,7 +17,7 @@ use super::{ORACLE_VERSION, image_set};
 /// Raised when what [`build_software`] makes changes.
 const SOFTWARE: u32 = 1;
 /// Raised when the images change.
-const IMAGES: u32 = 1;
+const IMAGES: u32 = 2;
 
 /// The content of `versions.json`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 //! | `busybox:latest` | one layer, Docker's media types |
 //! | `nginx:1.22` | three layers, an OCI index with an attestation, serves on 80 as Docker's official one |
 //! | `layered:latest` | whiteouts, an opaque folder, links, a set-user-ID file, replaced kinds |
-//! | `configured:latest` | user, working folder, entry point, environment, volume, labels |
+//! | `configured:latest` | user, working folder, entry point, environment, ports, labels |
 //! | `empty:latest` | neither entry point nor command |
 //! | `bad-digest`, `bad-truncated`, `bad-gzip`, `bad-diffid`, `bad-path`, `bad-symlink` | each wrong in one way |
 
@@ -188,7 +188,7 @@ fn layered(base: &Layer) -> Result<Image> {
 fn configured(base: &Layer) -> Result<Image> {
     let config = json!({
         "User": "www-data", "WorkingDir": "/srv/app", "Entrypoint": ["/bin/echo", "entry"], "Cmd": ["default"],
-        "Env": [PATH, "GREETING=hello", "EMPTY="], "Volumes": {"/srv/data": {}}, "Labels": {"one": "1", "two": "2"},
+        "Env": [PATH, "GREETING=hello", "EMPTY="], "Labels": {"one": "1", "two": "2"},
         "ExposedPorts": {"8080/tcp": {}, "53/udp": {}}, "StopSignal": "SIGINT",
     });
     Image::new(Format::Oci, &config, vec![base.clone()])
