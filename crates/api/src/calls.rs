@@ -122,13 +122,20 @@ impl WaitCondition {
 #[derive(Debug)]
 pub struct Waiting {
     stream: ByteStream,
+    body: Vec<u8>,
 }
 
 impl Waiting {
-    /// The end of the wait.
+    /// The end of the wait. May be dropped and called again, as a loop over several events does: what has come
+    /// is kept.
     pub async fn exit(&mut self) -> Result<WaitResponse, Error> {
-        let body = self.stream.collect("wait", client::MAX_ANSWER_LEN).await?;
-        decode(&body)
+        while let Some(chunk) = self.stream.next().await? {
+            if self.body.len() + chunk.len() > client::MAX_ANSWER_LEN {
+                return Err(Error::TooLarge { path: "wait".to_owned(), limit: client::MAX_ANSWER_LEN });
+            }
+            self.body.extend_from_slice(&chunk);
+        }
+        decode(&self.body)
     }
 }
 
@@ -262,7 +269,7 @@ impl Client {
     pub async fn container_wait(&self, id: &str, condition: WaitCondition) -> Result<Waiting, Error> {
         let path = container(id, "/wait");
         let query = Query::new().set("condition", condition.as_str());
-        Ok(Waiting { stream: self.send(Call::post(&path).query(query)).await? })
+        Ok(Waiting { stream: self.send(Call::post(&path).query(query)).await?, body: Vec::new() })
     }
 
     /// `DELETE /containers/{id}`

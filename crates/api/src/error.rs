@@ -46,10 +46,10 @@ pub enum Error {
         limit: usize,
     },
     /// What should be JSON is not.
-    #[error("{0}")]
+    #[error(transparent)]
     Syntax(#[from] SyntaxError),
     /// JSON of another shape than expected.
-    #[error("{0}")]
+    #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The request cannot be put into HTTP: a name or header with control characters.
     #[error("the request cannot be sent")]

@@ -205,7 +205,7 @@ mod tests {
             let refusal = list_filter(&Filters::parse(text).unwrap()).unwrap_err();
             assert_eq!(refusal.message, expected);
         }
-        let filters = Filters::parse(r#"{"status":{"exited":true},"exited":["3"],"label":["a=b"]}"#).unwrap();
+        let filters = Filters::parse(r#"{"status":["exited"],"exited":["3"],"label":["a=b"]}"#).unwrap();
         let filter = list_filter(&filters).unwrap();
         assert_eq!(
             (filter.status, filter.exited, filter.label),
