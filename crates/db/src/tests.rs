@@ -1,3 +1,5 @@
+//! Tests of the module above: what it promises, as cases.
+
 use super::*;
 
 const FIRST: Migration =

@@ -30,6 +30,8 @@ pub struct Reconciled {
 impl Engine {
     /// Ends dead tasks and removes what belongs to nothing.
     pub fn reconcile(&self) -> Result<Reconciled> {
+        // Opened first: the first process after a boot takes the same lock for that.
+        self.state()?;
         let _lock = self.paths().lock("reconcile")?;
         let mut done = Reconciled::default();
         for (id, _) in self.state()?.tasks()? {

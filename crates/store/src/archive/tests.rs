@@ -1,3 +1,5 @@
+//! Tests of the module above: what it promises, as cases.
+
 use super::*;
 use crate::testing::{E, Fixture, fixture, list, tar};
 use crate::{Import, Loaded};
