@@ -15,6 +15,8 @@
 //!
 //! [`go_struct!`](crate::go_struct) declares a struct with these rules. This file does not know Docker's types.
 
+mod option;
+
 use std::collections::BTreeMap;
 
 use crate::json::{Json, into_text, write_string};
@@ -579,31 +581,6 @@ impl<T: Go> Go for BTreeMap<String, T> {
     }
     fn type_name() -> String {
         format!("map[string]{}", T::type_name())
-    }
-}
-
-impl<T: Go> Go for Option<T> {
-    fn merge(&mut self, value: Json, at: &mut At) -> Result<(), DecodeError> {
-        if value == Json::Null {
-            *self = None;
-            return Ok(());
-        }
-        self.get_or_insert_default().merge(value, at)
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Some(value) => value.write(out),
-            None => out.extend_from_slice(b"null"),
-        }
-    }
-    fn is_zero(&self) -> bool {
-        self.as_ref().is_none_or(Go::is_empty_collection)
-    }
-    fn to_go(&self) -> Json {
-        self.as_ref().map_or(Json::Null, Go::to_go)
-    }
-    fn type_name() -> String {
-        T::type_name()
     }
 }
 
