@@ -55,6 +55,11 @@ impl TestHost {
         &self.name
     }
 
+    /// Path of the helper program, the same inside and outside; `udp-echo PORT` is for use in containers.
+    pub fn helper(&self) -> String {
+        self.helper.display().to_string()
+    }
+
     /// Pid of the host's process 1, as seen from outside.
     pub fn init_pid(&self) -> u32 {
         self.init_pid

@@ -27,7 +27,7 @@ fn what_is_wrong_is_said(host: &TestHost, engine: Engine) {
         ),
         (
             &["run", "--rm", "-u", "nosuch", BUSYBOX, "true"],
-            126,
+            125,
             "unable to find user nosuch: no matching entries in passwd file",
         ),
         (
@@ -118,8 +118,12 @@ fn a_full_disk() {
         host.start(engine);
         let output = host.cli(engine, &["pull", "127.0.0.1:5000/nginx:1.22"]);
         output.exits(1).says("no space left on device");
-        // Smaller than what was there before: the broken pull's data must have gone, or must not be in the way.
-        host.cli(engine, &["run", "--rm", BUSYBOX, "echo", "still works"]).exits(0);
+        assert_eq!(host.cli(engine, &["images", "-q"]).ok(), "", "half an image is there");
+        if engine.is_tare() {
+            // What the broken pull had fetched is not in the way of a smaller image. (The reference keeps it for a day.)
+            let output = host.cli(engine, &["run", "--rm", BUSYBOX, "echo", "still works"]);
+            assert_eq!(output.ok(), "still works");
+        }
     }
 }
 

@@ -16,7 +16,7 @@ fn a_container_is_confined(host: &TestHost, engine: Engine) {
         "echo b >/proc/sysrq-trigger && echo escaped",
         "mkdir /sys/fs/cgroup/memory/x && echo escaped",
         "hostname intruder && echo escaped",
-        "date -s 2001-01-01 && echo escaped",
+        "date -s 2001-01-01; [ $(date +%Y) = 2001 ] && echo escaped",
         "[ $(wc -c </proc/kcore) != 0 ] && echo escaped",
         "[ -n \"$(ls /sys/firmware)\" ] && echo escaped",
         "ip link add x type dummy && echo escaped",
@@ -35,7 +35,7 @@ fn limits_hold(host: &TestHost, engine: Engine) {
     let forks = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; echo never";
     let output = host.cli(engine, &["run", "--rm", "--pids-limit", "20", BUSYBOX, "sh", "-c", forks]);
     assert!(output.stderr.contains("fork") && !output.stdout.contains("never"), "{output}");
-    let spin = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; cat /sys/fs/cgroup/cpu/cpu.stat /sys/fs/cgroup/cpu.stat 2>/dev/null";
+    let spin = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; cat /sys/fs/cgroup/cpu/cpu.stat /sys/fs/cgroup/cpu.stat 2>/dev/null; true";
     let output = host.cli(engine, &["run", "--rm", "--cpus", "0.1", BUSYBOX, "sh", "-c", spin]);
     let throttled = output.ok().lines().find_map(|line| line.strip_prefix("nr_throttled "));
     assert!(throttled.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0), "{output}");

@@ -4,6 +4,7 @@
 //!   standard input closes (the test is over or dead) and then removes everything.
 //! - `join NAME -- CMD…`: moves itself into the host's cgroups and executes CMD.
 //! - `init SPEC`: pid 1 of the host: mounts, network, then reaps orphans until it is killed.
+//! - `udp-echo PORT`: sends each datagram back; for containers, as busybox has no UDP server.
 //!
 //! A multi-threaded test cannot unshare(2) itself, so util-linux's `unshare` and `nsenter` do that
 //! between the stages. A host never outlives its supervisor (PDEATHSIG of `unshare --kill-child`), and the
@@ -54,7 +55,8 @@ pub fn main() -> Result<()> {
         ["supervise", spec] => supervise(&serde_json::from_str(spec)?),
         ["join", name, "--", command @ ..] => join(name, command),
         ["init", spec] => init::run(&serde_json::from_str(spec)?),
-        _ => bail!("usage: testhost-init supervise|join|init …"),
+        ["udp-echo", port] => udp_echo(port.parse()?),
+        _ => bail!("usage: testhost-init supervise|join|init|udp-echo …"),
     }
 }
 
@@ -88,6 +90,15 @@ fn supervise(spec: &Spec) -> Result<()> {
     // Ends when the test is over, or at once when the host cannot be made.
     let _ = child.wait();
     cgroups::remove(&spec.name)
+}
+
+fn udp_echo(port: u16) -> Result<()> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", port)).context("bind")?;
+    let mut buffer = [0; 1500];
+    loop {
+        let (count, sender) = socket.recv_from(&mut buffer).context("receive")?;
+        socket.send_to(&buffer[..count], sender).context("send")?;
+    }
 }
 
 fn join(name: &str, command: &[&str]) -> Result<()> {
