@@ -39,10 +39,10 @@ fn what_is_wrong_is_said(host: &TestHost, engine: Engine) {
         (&["run", "--nosuch", BUSYBOX], 125, "unknown flag: --nosuch"),
         (&["ps", "--nosuch"], 125, "unknown flag: --nosuch"),
         (&["run", "--rm", "--memory", "1", BUSYBOX], 125, "Minimum memory limit allowed is 6MB"),
-        (&["inspect", "nosuch"], 1, "no such object: nosuch"),
+        (&["inspect", "nosuch"], 1, "No such object: nosuch"),
         (&["rm", "nosuch"], 1, "No such container: nosuch"),
         (&["exec", "nosuch", "true"], 1, "No such container: nosuch"),
-        (&["load", "-i", "/etc/passwd"], 1, "unrecognized image format"),
+        (&["load", "-i", "/etc/passwd"], 1, "invalid tar"),
     ];
     for (args, code, text) in cases {
         let output = host.cli(engine, args);

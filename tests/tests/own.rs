@@ -1,6 +1,8 @@
 //! What only Tare has: the built-in image, `--explain`, and a clean way out.
 
-use tests::{Engine, TestHost};
+use serde_json::Value;
+use tests::sandbox::cgroups;
+use tests::{Engine, Output, TestHost};
 
 fn host() -> Option<TestHost> {
     if !Engine::Tare.is_wanted() {
@@ -29,7 +31,8 @@ fn hello_runs_on_a_fresh_machine() {
     ] {
         assert!(text.contains(sign), "{sign:?} is missing\n{output}");
     }
-    assert_eq!(output.stderr, "", "{output}");
+    let first = output.stderr.lines().next();
+    assert_eq!(first, Some("Unable to find image 'hello:latest' locally"), "{output}");
     assert_eq!(host.tare(&["ps", "-aq"]).ok(), "");
 }
 
@@ -61,23 +64,55 @@ fn explain_tells_the_story_as_a_tree() {
 #[test]
 fn explain_is_json_lines_too() {
     let Some(host) = host() else { return };
+    // What is said about a pull is no record.
+    host.tare(&["pull", "-q", "hello"]).ok();
     for line in ["tare run --rm --explain=json hello", "TARE_EXPLAIN=json tare run --rm hello"] {
         let output = host.sh(line);
         output.ok();
-        let records: Vec<serde_json::Value> = output
-            .stderr
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .collect();
-        for record in &records {
-            for key in ["proc", "pid", "step", "call", "start_ns", "ns"] {
-                assert!(!record[key].is_null(), "{key} is missing in {record}");
-            }
-        }
+        let records = records(&output);
         let processes: std::collections::BTreeSet<String> =
             records.iter().map(|record| record["proc"].to_string()).collect();
         assert!(processes.len() >= 3, "the story comes from {processes:?} only");
     }
+}
+
+/// The daemon tells the story of a command to the CLI that asked; other commands have one, too.
+#[test]
+fn explain_works_with_a_daemon_and_for_any_command() {
+    let Some(host) = host() else { return };
+    host.start_tare_daemon();
+    let with_daemon = "DOCKER_HOST=unix:///run/tare/tare.sock tare";
+    host.sh(&format!("{with_daemon} pull -q hello")).ok();
+    let output = host.sh(&format!("{with_daemon} run --rm --explain=json hello"));
+    output.ok();
+    let records = records(&output);
+    for step in ["veth", "overlay", "seccomp", "exec"] {
+        let has = |proc: &str| records.iter().any(|r| r["step"] == step && r["proc"] == proc);
+        assert!(has("init") || has("daemon") || has("tare"), "no {step} in the story\n{output}");
+    }
+    assert_eq!(host.sh(&format!("{with_daemon} run --rm hello")).stderr, "", "a story nobody asked for");
+    host.start_registry();
+    host.tare(&["run", "-d", "--name", "box", "127.0.0.1:5000/busybox", "sleep", "1000"]).ok();
+    let output = host.sh("TARE_EXPLAIN=1 tare exec box true");
+    output.exits(0).says("setns").says("exec");
+    host.sh("TARE_EXPLAIN=1 tare rm -f box").exits(0).says("µs");
+    host.sh("TARE_EXPLAIN= tare ps").exits(0);
+    let output = host.sh("tare run --rm --explain=nonsense hello");
+    output.exits(125).says("nonsense");
+}
+
+/// The JSON lines of a story, each checked.
+#[track_caller]
+fn records(output: &Output) -> Vec<Value> {
+    let parse = |line: &str| {
+        let record: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{output}"));
+        for key in ["proc", "pid", "step", "call", "start_ns", "ns"] {
+            assert!(!record[key].is_null(), "{key} is missing in {record}");
+        }
+        record
+    };
+    output.stderr.lines().map(parse).collect()
 }
 
 #[test]
@@ -89,17 +124,21 @@ fn uninstall_leaves_nothing() {
     host.start_registry();
     let with_registry = host.state();
     host.tare(&["run", "-d", "--name", "web", "-p", "8080:80", "127.0.0.1:5000/nginx:1.22"]).ok();
+    // Running containers are not ended without being asked.
+    host.tare(&["system", "uninstall", "--force"]).exits(1).says("web");
+    assert_eq!(host.tare(&["ps", "-q"]).ok().len(), 12, "a container that ran is gone");
+    host.tare(&["stop", "web"]).ok();
     let plan = host.tare(&["system", "uninstall", "--dry-run"]);
-    for sign in ["/var/lib/tare", "/run/tare", "tare0"] {
-        assert!(plan.both().contains(sign), "{sign} is not in the plan\n{plan}");
+    for sign in ["table inet tare", "bridge tare0", "/tare-shim", "/run/tare", "/var/lib/tare"] {
+        assert!(plan.ok().contains(sign), "{sign} is not in the plan\n{plan}");
     }
-    assert_eq!(host.tare(&["ps", "-q"]).ok().len(), 12, "the dry run was not dry");
-    let output = host.tare(&["system", "uninstall", "--force"]);
-    if output.code != 0 {
-        // Running containers are not ended without being asked.
-        assert!(output.both().contains("web") || output.both().contains("running"), "{output}");
-        host.tare(&["rm", "-f", "web"]).ok();
-        host.tare(&["system", "uninstall", "--force"]).ok();
+    assert_eq!(host.tare(&["ps", "-aq"]).ok().len(), 12, "the dry run was not dry");
+    // Nobody at a terminal, and not told to go ahead.
+    host.tare(&["system", "uninstall"]).exits(1).says("--force");
+    host.tare(&["system", "uninstall", "--force"]).ok();
+    for hierarchy in cgroups::hierarchies().unwrap_or_default() {
+        let left = cgroups::below(&hierarchy.path.join(host.name()));
+        assert!(left.is_empty(), "cgroups are left: {left:?}");
     }
     assert!(host.read("/var/lib/tare/tare.db").is_empty(), "the database is left");
     assert_eq!(host.sh("ls -A /var/lib/tare /run/tare 2>/dev/null | grep -v :").stdout.trim(), "");
