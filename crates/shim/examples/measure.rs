@@ -90,7 +90,8 @@ fn execs(rounds: usize) {
     }
     print("exec started", started);
     print("exec ended", ended);
-    println!("{:<28} {} kB PSS", "after them", memory(place.shim_pid()).0);
+    std::thread::sleep(Duration::from_millis(1500));
+    println!("{:<28} {} kB PSS", "after them, idle again", memory(place.shim_pid()).0);
 }
 
 fn idle() {
@@ -102,6 +103,7 @@ fn idle() {
             (place, c)
         })
         .collect();
+    std::thread::sleep(Duration::from_millis(1500));
     let all: Vec<(u64, u64)> = places.iter().map(|(p, _)| memory(p.shim_pid())).collect();
     let (pss, private) = all.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
     println!(

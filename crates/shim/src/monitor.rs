@@ -38,6 +38,8 @@ const MAX_PEERS: usize = 64;
 const BACKLOG: i32 = 64;
 /// Ended children that nobody has claimed yet (their start is still being reported).
 const MAX_UNCLAIMED: usize = 256;
+/// Memory is given back when nothing happened for that long.
+const IDLE_NS: u64 = 1_000_000_000;
 /// How long a leaving shim waits for others to take what was said to them.
 const LEAVE_NS: u64 = 5_000_000_000;
 
@@ -58,6 +60,8 @@ pub struct Monitor {
     /// Descriptors that were handed over badly: the failure of `Create`.
     hold_failure: Option<Failure>,
     leaving_until_ns: Option<u64>,
+    /// When it will have been idle; `None` when it is and has given back what it does not need.
+    idle_at_ns: Option<u64>,
 }
 
 /// The shim's folders and what it holds in them.
@@ -96,6 +100,7 @@ impl Monitor {
             unclaimed: Vec::new(),
             hold_failure: None,
             leaving_until_ns: None,
+            idle_at_ns: None,
         })
     }
 
@@ -108,6 +113,9 @@ impl Monitor {
             let limit = self.deadline_ns().map(|at| at.saturating_sub(now));
             self.poller.wait(limit, &mut events)?;
             for (event, readiness) in events.drain(..) {
+                if event != Event::Deadline {
+                    self.idle_at_ns = Some(boottime_ns() + IDLE_NS);
+                }
                 self.on_event(event, readiness);
             }
             self.on_deadlines();
@@ -137,21 +145,34 @@ impl Monitor {
     }
 
     fn deadline_ns(&self) -> Option<u64> {
-        [self.streams.deadline_ns(), self.task.deadline_ns(), self.leaving_until_ns]
-            .into_iter()
-            .flatten()
-            .min()
+        let now = boottime_ns();
+        // Past it, only clients that still read are waited for, each with a deadline of its own.
+        let leaving = self.leaving_until_ns.filter(|&at| at > now);
+        let deadlines = [self.streams.deadline_ns(), self.task.deadline_ns(), self.idle_at_ns, leaving];
+        deadlines.into_iter().flatten().min()
     }
 
     fn on_deadlines(&mut self) {
         let now = boottime_ns();
         if self.streams.deadline_ns().is_some_and(|at| now >= at) {
             self.streams.on_deadline(&self.poller, now);
-            sys::heap::trim();
+        }
+        if self.idle_at_ns.is_some_and(|at| now >= at) {
+            self.idle_at_ns = None;
+            self.give_memory_back();
         }
         if self.task.deadline_ns().is_some_and(|at| now >= at) {
             self.on_task_deadline();
         }
+    }
+
+    /// Buffers, the heap of the parsed configuration, the stack and the text of what ran at the start or for an
+    /// exec. Not done where they were used: a container that lives for a moment should not pay for it.
+    fn give_memory_back(&mut self) {
+        self.streams.shrink();
+        sys::heap::trim();
+        sys::heap::forget_stack();
+        sys::heap::forget_text();
     }
 
     /// Nothing is left to do.

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use sys::clock::{Time, boottime_ns};
+use sys::clock::Time;
 
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -23,8 +23,6 @@ const READ_BYTES: usize = 64 << 10;
 const READS_PER_EVENT: usize = 16;
 /// Attached clients of one container.
 pub const MAX_ATTACHED: usize = 64;
-/// Buffers are given back when nothing was said for that long.
-const IDLE_NS: u64 = 1_000_000_000;
 
 /// One output of the main process.
 #[derive(Debug)]
@@ -66,7 +64,6 @@ pub struct Streams {
     tty: bool,
     stdin_once: bool,
     draining: bool,
-    busy_until_ns: Option<u64>,
 }
 
 /// The other ends of the pipes, for the new process.
@@ -161,7 +158,6 @@ impl Streams {
             }
         }
         self.buffer = buffer;
-        self.busy_until_ns = Some(boottime_ns() + IDLE_NS);
         self.settle(poller);
     }
 
@@ -191,11 +187,10 @@ impl Streams {
 
     /// The earliest moment at which [`Streams::on_deadline`] has something to do.
     pub fn deadline_ns(&self) -> Option<u64> {
-        let clients = self.attached.iter().filter_map(|(_, c)| c.deadline_ns()).min();
-        clients.into_iter().chain(self.busy_until_ns).min()
+        self.attached.iter().filter_map(|(_, c)| c.deadline_ns()).min()
     }
 
-    /// Gives up clients that stopped reading, and memory that is not needed.
+    /// Gives up clients that stopped reading.
     pub fn on_deadline(&mut self, poller: &Poller, now_ns: u64) {
         let mut stdin_left = false;
         for (_, client) in self.attached.iter_mut() {
@@ -204,10 +199,6 @@ impl Streams {
         }
         if stdin_left {
             self.stdin_left();
-        }
-        if self.busy_until_ns.is_some_and(|at| now_ns >= at) {
-            self.busy_until_ns = None;
-            self.shrink();
         }
         self.settle(poller);
     }
@@ -240,6 +231,15 @@ impl Streams {
         }
         self.settle(poller);
         trouble
+    }
+
+    /// Gives buffers back.
+    pub fn shrink(&mut self) {
+        self.buffer = Vec::new();
+        self.attached.shrink();
+        if let Some(log) = &mut self.log {
+            log.shrink();
+        }
     }
 
     /// Some client has yet to take something.
@@ -325,7 +325,6 @@ impl Streams {
             }
         }
         self.buffer = buffer;
-        self.busy_until_ns = Some(boottime_ns() + IDLE_NS);
     }
 
     /// A client's input has ended. As with Docker, the terminal's stays open all the same.
@@ -410,14 +409,6 @@ impl Streams {
             }
             !client.is_gone()
         });
-    }
-
-    fn shrink(&mut self) {
-        self.buffer = Vec::new();
-        self.attached.shrink();
-        if let Some(log) = &mut self.log {
-            log.shrink();
-        }
     }
 }
 

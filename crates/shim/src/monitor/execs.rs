@@ -119,8 +119,6 @@ impl Monitor {
             }
             Err(failure) => self.respond(asked, &Response::Failed(failure)),
         }
-        // The parsed configuration and request are gone again.
-        sys::heap::trim();
     }
 
     fn check_exec(&mut self, id: &str) -> Result<(), Failure> {

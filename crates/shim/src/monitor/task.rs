@@ -350,11 +350,6 @@ impl Monitor {
             asked,
             &Response::Started { pid: self.task.init.as_ref().map_or(0, |i| i.pid), at_ns: at.0 },
         );
-        // The parsed configuration was the largest thing this process will ever hold, and most of what ran until
-        // now will not run again.
-        sys::heap::trim();
-        sys::heap::forget_stack();
-        sys::heap::forget_text();
         if self.task.ended.is_some() {
             self.begin_exit();
         }

@@ -402,7 +402,13 @@ fn a_shim_that_nobody_talks_to_sleeps() {
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
-    std::thread::sleep(Duration::from_millis(1500));
+    let resident = || -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{shim}/statm")).unwrap();
+        text.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    // What it needed to start goes back to the kernel.
+    let at_start = resident();
+    place.wait_until(|| resident() < at_start / 2);
     let before = (switches(), ticks());
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!((switches(), ticks()), before);
