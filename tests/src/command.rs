@@ -70,7 +70,20 @@ impl std::fmt::Display for Output {
 
 /// Runs `command` until it has ended *and* its output is closed, as a shell's `$(…)` waits.
 #[track_caller]
-pub fn run(mut command: Command, typed: &str, input: &[u8], limit: Duration) -> Output {
+pub fn run(command: Command, typed: &str, input: &[u8], limit: Duration) -> Output {
+    run_within(command, typed, input, limit).unwrap_or_else(|output| {
+        panic!("not ended after {limit:?} (code -1: still running; else its output is held open)\n{output}")
+    })
+}
+
+/// As [`run`], but what does not end in time is killed and comes back as an error.
+#[track_caller]
+pub fn run_within(
+    mut command: Command,
+    typed: &str,
+    input: &[u8],
+    limit: Duration,
+) -> Result<Output, Output> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot execute {typed}: {error}"));
     let stdout = Collector::start(child.stdout.take());
@@ -89,11 +102,7 @@ pub fn run(mut command: Command, typed: &str, input: &[u8], limit: Duration) -> 
     }
     let code = status.map_or(-1, exit_code);
     let output = Output { command: typed.to_string(), stdout: stdout.text(), stderr: stderr.text(), code };
-    assert!(
-        ended,
-        "not ended after {limit:?} (code -1: still running; else its output is held open)\n{output}"
-    );
-    output
+    if ended { Ok(output) } else { Err(output) }
 }
 
 /// A command that runs beside the test; it is killed when dropped.

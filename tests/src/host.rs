@@ -115,6 +115,14 @@ impl TestHost {
         command::run(command, line, b"", DEFAULT_LIMIT)
     }
 
+    /// As [`TestHost::sh_with`], but a line that does not end in time is killed and comes back as an error.
+    #[track_caller]
+    pub fn sh_within(&self, engine: Engine, line: &str, limit: Duration) -> Result<Output, Output> {
+        let mut command = self.command(&["sh", "-c", line]);
+        set_engine(&mut command, engine);
+        command::run_within(command, line, b"", limit)
+    }
+
     /// Starts a shell line beside the test; `$E` is the engine's CLI.
     #[track_caller]
     pub fn spawn_with(&self, engine: Engine, line: &str) -> Background {
