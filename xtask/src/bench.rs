@@ -15,6 +15,9 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         ensure!(shell::is_root(), "the benchmarks need root: they run in test hosts");
         install::ensure(install::For::Bench, yes)?;
         test::build_cache()?;
+        // The test host's helper must lie beside the benchmark.
+        let helper = ["build", "--quiet", "--release", "--package", "tests", "--bin", "testhost-init"];
+        shell::run(shell::cargo().args(helper))?;
         bench.env("TARE_BIN_DIR", build::programs()?);
     }
     let status = bench.status().context("execute the benchmark")?;
