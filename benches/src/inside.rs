@@ -46,7 +46,7 @@ pub fn run(floor: &str, rounds: usize, containers: usize) -> Result<(Vec<Contest
 fn prepare(floor: &str) -> Result<()> {
     fs::create_dir_all(format!("{DIR}/rootfs"))?;
     shell(&format!("tar -xf /run/testhost/cache/images/busybox-rootfs.tar -C {DIR}/rootfs"))?;
-    shell(&format!("mkdir -p {DIR}/rootfs/proc {DIR}/rootfs/dev {DIR}/rootfs/sys {DIR}/overlay"))?;
+    shell(&format!("mkdir -p {DIR}/rootfs/proc {DIR}/rootfs/dev {DIR}/rootfs/sys"))?;
     for engine in ["tare", "docker"] {
         shell(&format!("{engine} pull -q {IMAGE}"))?;
     }

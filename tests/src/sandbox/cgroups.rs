@@ -40,7 +40,8 @@ pub fn create(name: &str) -> Result<()> {
                 fs::write(group.join(file), value).with_context(|| format!("set {file}"))?;
             }
         }
-        if hierarchy.version == 2 {
+        // Beside v1 hierarchies the unified one is the machine's own business, and has hardly a controller left.
+        if hierarchy.path == Path::new("/sys/fs/cgroup") {
             enable_controllers(&hierarchy.path)?;
         }
     }
