@@ -154,6 +154,8 @@ fn many_at_once(host: &TestHost, engine: Engine) {
 }
 
 fn a_killed_shim_is_reported(host: &TestHost, engine: Engine) {
+    host.cli(engine, &["run", "--rm", BUSYBOX, "true"]).ok();
+    let before = host.state();
     host.cli(engine, &["run", "-d", "--name", "box", BUSYBOX, "sleep", "1000"]).ok();
     let id = state(host, engine, "{{.Id}}");
     let pid = state(host, engine, "{{.State.Pid}}");
@@ -171,6 +173,7 @@ fn a_killed_shim_is_reported(host: &TestHost, engine: Engine) {
     host.cli(engine, &["start", "box"]).ok();
     assert_eq!(state(host, engine, "{{.State.Running}}"), "true");
     host.cli(engine, &["rm", "-f", "box"]).ok();
+    host.settles_to(&before);
 }
 
 /// kill -9 of the daemon: dockerd kills its containers when it comes back, so this is Tare's own promise.
