@@ -4,12 +4,10 @@
 //! the terminal's foreground when there is one), passes every signal on to it, reaps whatever is
 //! re-parented to it, and ends as the program ended.
 
-use rustix::fd::{AsFd, OwnedFd};
-use std::ffi::{CString, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use sys::process::{ForkOptions, SingleThread};
+use rustix::fd::OwnedFd;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 /// Exit codes of a shell for a program that cannot be run.
 const NOT_FOUND: i32 = 127;
@@ -35,10 +33,33 @@ fn run(args: &[OsString]) -> Result<i32, String> {
     }
     let signals: Vec<i32> = (1..=sys::signal::MAX).filter(|s| !is_own(*s)).collect();
     let signalfd = sys::signal::signalfd(&signals).map_err(|e| format!("{e}"))?;
-    let thread = SingleThread::check().map_err(|e| format!("{e}"))?;
-    let child =
-        sys::process::fork(thread, &ForkOptions::default(), || exec(argv)).map_err(|e| format!("{e}"))?;
-    forward(&signalfd, child.pid)
+    // Not sys::process::fork: Docker's seccomp profile answers clone3 with ENOSYS, on which libc falls back.
+    let child = match command(argv).spawn() {
+        Ok(child) => child.id() as i32,
+        Err(e) => {
+            let found = e.kind() != std::io::ErrorKind::NotFound;
+            eprintln!("docker-init: {}: {e}", argv[0].display());
+            return Ok(if found { NOT_EXECUTABLE } else { NOT_FOUND });
+        }
+    };
+    foreground(child);
+    forward(&signalfd, child)
+}
+
+/// The program in a process group of its own; libc looks it up in PATH and gives it default signals.
+fn command(argv: &[OsString]) -> Command {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).process_group(0);
+    command
+}
+
+/// Gives the terminal to the program's group, so that ^C reaches it and not this process.
+fn foreground(child: i32) {
+    let stdin = rustix::stdio::stdin();
+    if let (true, Some(group)) = (rustix::termios::isatty(stdin), rustix::process::Pid::from_raw(child)) {
+        // Without a controlling terminal there is nothing to give.
+        let _ = rustix::termios::tcsetpgrp(stdin, group);
+    }
 }
 
 /// Faults of this program itself stay its own; KILL and STOP cannot be caught.
@@ -78,56 +99,16 @@ fn forward(signalfd: &OwnedFd, child: i32) -> Result<i32, String> {
     }
 }
 
-fn exec(argv: &[OsString]) -> i32 {
-    // A group of its own, in the foreground, so that ^C reaches the program and not this process.
-    let _ = rustix::process::setpgid(None, None);
-    if rustix::termios::isatty(rustix::stdio::stdin()) {
-        // A background group that takes the terminal is stopped by TTOU; it is blocked here still.
-        let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin().as_fd(), rustix::process::getpgrp());
-    }
-    sys::signal::reset();
-    let strings =
-        |list: Vec<Vec<u8>>| list.into_iter().filter_map(|s| CString::new(s).ok()).collect::<Vec<_>>();
-    let arguments = strings(argv.iter().map(|a| a.as_bytes().to_vec()).collect());
-    let env = strings(
-        std::env::vars_os().map(|(k, v)| [k.into_vec(), b"=".to_vec(), v.into_vec()].concat()).collect(),
-    );
-    let mut code = NOT_FOUND;
-    for path in candidates(&argv[0], std::env::var_os("PATH")) {
-        let Ok(path) = CString::new(path.into_os_string().into_vec()) else { continue };
-        let error = sys::process::exec(&path, &arguments, &env);
-        let not_found = error.errno() == rustix::io::Errno::NOENT.raw_os_error();
-        if !not_found {
-            code = NOT_EXECUTABLE;
-        }
-    }
-    eprintln!(
-        "docker-init: {}: {}",
-        argv[0].display(),
-        if code == NOT_FOUND { "not found" } else { "cannot be executed" }
-    );
-    code
-}
-
-/// execvp's rule: a name with a slash is a path, another is looked for in PATH.
-fn candidates(program: &OsString, path: Option<OsString>) -> Vec<PathBuf> {
-    if program.as_bytes().contains(&b'/') {
-        return vec![PathBuf::from(program)];
-    }
-    let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    std::env::split_paths(&path)
-        .map(|dir| if dir.as_os_str().is_empty() { Path::new(".").join(program) } else { dir.join(program) })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn path_lookup() {
-        let got = |program: &str, path: &str| candidates(&program.into(), Some(path.into()));
-        assert_eq!(got("/bin/x", "/a"), [PathBuf::from("/bin/x")]);
-        assert_eq!(got("x", "/a::/b"), ["/a/x", "./x", "/b/x"].map(PathBuf::from));
+    fn faults_of_its_own_are_not_passed_on() {
+        for (signal, own) in
+            [(9, true), (11, true), (32, true), (15, false), (2, false), (17, false), (34, false)]
+        {
+            assert_eq!(is_own(signal), own, "{signal}");
+        }
     }
 }

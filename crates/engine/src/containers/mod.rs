@@ -138,7 +138,28 @@ impl Engine {
     pub fn container(&self, word: &str) -> Result<Container> {
         let record = self.state()?.find(word)?;
         let task = self.state()?.task(&record.id)?;
-        self.describe(record, task)
+        let mut container = self.describe(record, task)?;
+        if container.state.status == Status::Dead {
+            container = self.end_dead(container)?;
+        }
+        if container.is_running() && container.host.memory > 0 {
+            // Nobody need have watched: the kernel counts.
+            let group = cgroup::Cgroup::open(self.cgroup_layout()?, std::path::Path::new(&container.cgroup));
+            container.state.oom_killed = group.and_then(|g| g.oom_kills()).is_ok_and(|n| n > 0);
+        }
+        Ok(container)
+    }
+
+    /// A container whose shim was lost: its end is recorded by whoever finds it.
+    fn end_dead(&self, container: Container) -> Result<Container> {
+        self.task_exited(&container.id)?;
+        match self.state()?.find(&container.id) {
+            Ok(record) => {
+                let task = self.state()?.task(&record.id)?;
+                self.describe(record, task)
+            }
+            Err(_) => Err(crate::Error::not_found(format!("No such container: {}", container.id))),
+        }
     }
 
     /// The containers that pass the filter, newest first.
@@ -147,7 +168,14 @@ impl Engine {
         let mut found = Vec::new();
         for record in self.state()?.containers()? {
             let task = tasks.remove(&record.id);
-            let container = self.describe(record, task)?;
+            let mut container = self.describe(record, task)?;
+            if container.state.status == Status::Dead {
+                container = match self.end_dead(container) {
+                    Ok(container) => container,
+                    Err(e) if e.kind == crate::Kind::NotFound => continue,
+                    Err(e) => return Err(e),
+                };
+            }
             if self.passes(&container, filter)? {
                 found.push(container);
                 if filter.limit > 0 && found.len() == filter.limit {

@@ -23,7 +23,9 @@ impl Engine {
         }
         // Anonymous volumes come with their issue; there is nothing of them to remove yet.
         let _ = volumes;
-        self.remove_stopped(&container.id)
+        self.remove_stopped(&container.id)?;
+        self.pending().wake();
+        Ok(self.store()?.snapshots().empty_trash()?)
     }
 
     fn remove_stopped(&self, id: &str) -> Result<()> {

@@ -47,6 +47,7 @@ impl Engine {
         }
         store.export_index()?;
         store.gc()?;
+        store.snapshots().empty_trash()?;
         Ok(removed)
     }
 

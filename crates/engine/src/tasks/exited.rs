@@ -20,11 +20,24 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 impl Engine {
     /// Cleans up after a task that has ended; does nothing when it has not, or when there is none.
     pub fn task_exited(&self, id: &str) -> Result<()> {
+        // Without a task there is nothing to lock for: a lock file would only be made anew.
+        if self.state()?.task(id)?.is_none() {
+            return Ok(());
+        }
+        let removed = self.task_exited_locked(id)?;
+        if removed {
+            self.store()?.snapshots().empty_trash()?;
+        }
+        Ok(())
+    }
+
+    /// `Ok(true)`: the container went with its task.
+    fn task_exited_locked(&self, id: &str) -> Result<bool> {
         let _lock = self.paths().lock(id)?;
-        let Some(task) = self.state()?.task(id)? else { return Ok(()) };
+        let Some(task) = self.state()?.task(id)? else { return Ok(false) };
         match self.state()?.find(id) {
-            Ok(record) => self.finish(&record, &task).map(drop),
-            Err(e) if e.kind == Kind::NotFound => self.forget_task(id, &task),
+            Ok(record) => Ok(self.finish(&record, &task)? && record.host.auto_remove),
+            Err(e) if e.kind == Kind::NotFound => self.forget_task(id, &task).map(|()| true),
             Err(e) => Err(e),
         }
     }
@@ -35,6 +48,7 @@ impl Engine {
         let mut step = sys::trace::step("exit", "exit.json");
         step.note(format_args!("code {}", exit.exit_code));
         drop(step);
+        self.pending().note_exit(&record.id, exit.exit_code);
         let mut record = record.clone();
         record.last.started_ns = task.started_ns;
         record.last.finished_ns = exit.finished_at_ns;

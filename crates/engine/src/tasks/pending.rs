@@ -25,29 +25,40 @@ pub(crate) struct PendingAttach {
 struct Entry {
     attaches: Vec<PendingAttach>,
     waiters: usize,
+    /// A start has succeeded since somebody waits.
+    started: bool,
+    /// How the last run ended that this process has cleaned up after, since somebody waits.
+    exit: Option<i32>,
 }
 
-/// All of them, by container id, and the number of starts so far.
+impl Entry {
+    fn is_idle(&self) -> bool {
+        self.attaches.is_empty() && self.waiters == 0
+    }
+}
+
+/// All of them, by container id.
 #[derive(Debug)]
 pub(crate) struct Pending {
     entries: Mutex<HashMap<String, Entry>>,
-    starts: watch::Sender<u64>,
+    /// Counts what waiters may want to look at again: starts, ends, removals.
+    changes: watch::Sender<u64>,
     /// Ids whose `exited()` this process has promised and not finished.
     supervised: watch::Sender<HashMap<String, u64>>,
 }
 
-/// A client that waits for a start; dropping it takes it back.
-#[derive(Debug)]
-pub(crate) struct WaitGuard<'a> {
-    pending: &'a Pending,
-    id: String,
+/// What a waiter has missed, if anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub started: bool,
+    pub exit: Option<i32>,
 }
 
 impl Default for Pending {
     fn default() -> Self {
         Self {
             entries: Mutex::default(),
-            starts: watch::Sender::new(0),
+            changes: watch::Sender::new(0),
             supervised: watch::Sender::default(),
         }
     }
@@ -67,30 +78,58 @@ impl Pending {
     pub(crate) fn take_attaches(&self, id: &str) -> Vec<PendingAttach> {
         let mut entries = self.lock();
         let taken = entries.get_mut(id).map(|e| std::mem::take(&mut e.attaches)).unwrap_or_default();
-        entries.retain(|_, e| !e.attaches.is_empty() || e.waiters > 0);
+        entries.retain(|_, e| !e.is_idle());
         taken
     }
 
     /// Whether somebody in this process waits for or is attached to the container: then it
     /// lives on until the end and can supervise.
     pub(crate) fn has_clients(&self, id: &str) -> bool {
-        self.lock().get(id).is_some_and(|e| e.waiters > 0 || !e.attaches.is_empty())
+        self.lock().get(id).is_some_and(|e| !e.is_idle())
     }
 
-    /// Says that a client waits for the container until the guard is dropped.
-    pub(crate) fn waiting(&self, id: &str) -> WaitGuard<'_> {
+    /// Somebody waits for the container, until [`Pending::leave`].
+    pub(crate) fn join(&self, id: &str) {
         self.lock().entry(id.to_string()).or_default().waiters += 1;
-        WaitGuard { pending: self, id: id.to_string() }
     }
 
-    /// Tells waiters that something was started.
-    pub(crate) fn announce_start(&self) {
-        self.starts.send_modify(|n| *n += 1);
+    pub(crate) fn leave(&self, id: &str) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(id) {
+            entry.waiters = entry.waiters.saturating_sub(1);
+        }
+        entries.retain(|_, e| !e.is_idle());
     }
 
-    /// To wait for the next start.
-    pub(crate) fn starts(&self) -> watch::Receiver<u64> {
-        self.starts.subscribe()
+    /// What has happened to a container since the first of its waiters came.
+    pub(crate) fn since(&self, id: &str) -> Since {
+        self.lock().get(id).map_or(Since::default(), |e| Since { started: e.started, exit: e.exit })
+    }
+
+    /// Tells waiters that it was started.
+    pub(crate) fn note_start(&self, id: &str) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            (entry.started, entry.exit) = (true, None);
+        }
+        self.wake();
+    }
+
+    /// Tells waiters how it ended, before anything of it is removed.
+    pub(crate) fn note_exit(&self, id: &str, code: i32) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            entry.exit = Some(code);
+        }
+        self.wake();
+    }
+
+    /// Waiters look again: something was removed, or a start has failed.
+    pub(crate) fn wake(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// To wait for the next change.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(crate) fn supervise(&self, id: &str) {
@@ -117,15 +156,5 @@ impl Pending {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for WaitGuard<'_> {
-    fn drop(&mut self) {
-        let mut entries = self.pending.lock();
-        if let Some(entry) = entries.get_mut(&self.id) {
-            entry.waiters -= 1;
-        }
-        entries.retain(|_, e| !e.attaches.is_empty() || e.waiters > 0);
     }
 }

@@ -45,12 +45,12 @@ impl Engine {
             || self.options().long_lived
             || self.pending().has_clients(&id)
             || !attaches.is_empty();
-        match self.start_locked(&record, attaches) {
+        match self.start_locked(&record, attaches, supervise) {
             Ok(connection) => {
-                self.pending().announce_start();
                 if supervise {
-                    self.supervise(&id, connection)?;
+                    self.watch_end(&id, connection)?;
                 }
+                self.pending().note_start(&id);
                 Ok(())
             }
             Err(failure) => {
@@ -62,7 +62,7 @@ impl Engine {
                     self.state()?.update(&record)?;
                 }
                 // Who waits for its removal looks again.
-                self.pending().announce_start();
+                self.pending().wake();
                 Err(failure)
             }
         }
@@ -72,6 +72,7 @@ impl Engine {
         &self,
         record: &Record,
         attaches: Vec<super::pending::PendingAttach>,
+        supervise: bool,
     ) -> Result<Connection> {
         let own = sys::process::Stat::read("self")?;
         let mut task = Task {
@@ -83,7 +84,7 @@ impl Engine {
             cgroup: format!("{}/{}", self.options().cgroup_parent.trim_end_matches('/'), record.id),
         };
         self.state()?.put_task(&record.id, &task)?;
-        let started = self.run_task(record, &mut task, attaches);
+        let started = self.run_task(record, &mut task, attaches, supervise);
         if started.is_err() {
             // The first error is the one to tell; what cannot be undone now is undone from the row.
             let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task));
@@ -96,6 +97,7 @@ impl Engine {
         record: &Record,
         task: &mut Task,
         attaches: Vec<super::pending::PendingAttach>,
+        supervise: bool,
     ) -> Result<Connection> {
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task)?;
@@ -124,6 +126,10 @@ impl Engine {
         // Before the process runs: from here on its end is found by the row.
         task.owner = None;
         self.state()?.put_task(&record.id, task)?;
+        if supervise {
+            // Promised before it runs: a short run would end unsupervised.
+            connection.call(&Request::Supervise, &[], Some(SHIM_PATIENCE)).map_err(create_error)?;
+        }
         connection.call(&Request::Start, &[], Some(SHIM_PATIENCE)).map_err(create_error)?;
         Ok(connection)
     }
@@ -188,7 +194,7 @@ impl Engine {
             data_dir: self.paths().container(&record.id),
             run_dir: self.paths().task(&record.id),
             cgroup_path: Path::new(&task.cgroup).to_path_buf(),
-            shim_cgroup: Path::new(SHIM_CGROUP).join(&record.id),
+            shim_cgroup: Path::new(SHIM_CGROUP).to_path_buf(),
             tty: record.config.tty,
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
@@ -267,14 +273,18 @@ impl Engine {
         write("resolv.conf", &crate::networks::resolv_conf(record.host.network))
     }
 
-    /// Promises to run `exited()` and does so when the time comes.
+    /// Promises to run `exited()` for a task that runs already.
     pub(crate) fn supervise(&self, id: &str, mut connection: Connection) -> Result<()> {
         match connection.call(&Request::Supervise, &[], Some(SHIM_PATIENCE)) {
-            Ok(_) => {}
-            // Its end came first: the shim has called the helper, or somebody finds the record.
-            Err(shim::Error::Closed | shim::Error::NoShim(_)) => return Ok(()),
-            Err(e) => return Err(shim_error(e)),
+            Ok(_) => self.watch_end(id, connection),
+            // Its end came first, or somebody else has promised.
+            Err(shim::Error::Closed | shim::Error::NoShim(_) | shim::Error::Refused(_)) => Ok(()),
+            Err(e) => Err(shim_error(e)),
         }
+    }
+
+    /// Keeps the promise when the time comes.
+    fn watch_end(&self, id: &str, connection: Connection) -> Result<()> {
         let (engine, id) = (self.clone(), id.to_string());
         let connection = AsyncConnection::new(connection)?;
         self.pending().supervise(&id);

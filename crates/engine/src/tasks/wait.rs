@@ -27,21 +27,28 @@ pub struct WaitResult {
     pub error: Option<String>,
 }
 
-/// A wait that has found its container; from here on a start is not missed.
+/// A wait that has found its container; from here on a start or an end is not missed.
 #[derive(Debug)]
 pub struct Waiting {
     engine: Engine,
     id: String,
     condition: Condition,
-    starts: tokio::sync::watch::Receiver<u64>,
+    changes: tokio::sync::watch::Receiver<u64>,
 }
 
 impl Engine {
     /// Begins to wait; errors such as "No such container" come from here, before anything is waited for.
     pub fn wait(&self, word: &str, condition: Condition) -> Result<Waiting> {
-        let starts = self.pending().starts();
-        let container = self.container(word)?;
-        Ok(Waiting { engine: self.clone(), id: container.id, condition, starts })
+        let changes = self.pending().changes();
+        let id = self.container(word)?.id;
+        self.pending().join(&id);
+        Ok(Waiting { engine: self.clone(), id, condition, changes })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.engine.pending().leave(&self.id);
     }
 }
 
@@ -49,45 +56,54 @@ impl Waiting {
     /// Waits.
     pub async fn finish(mut self) -> Result<WaitResult> {
         let engine = self.engine.clone();
-        let _guard = engine.pending().waiting(&self.id);
-        let mut last = WaitResult { exit_code: 0, error: None };
+        let mut last: Option<i32> = None;
         loop {
+            // Marked as seen before looking, so that a change in between is looked at again.
+            self.changes.borrow_and_update();
+            let since = engine.pending().since(&self.id);
+            last = since.exit.or(last);
             let container = match engine.container(&self.id) {
                 Ok(container) => container,
-                Err(e) if e.kind == crate::Kind::NotFound => return Ok(last),
+                Err(e) if e.kind == crate::Kind::NotFound => return Ok(removed(last, since.started)),
                 Err(e) => return Err(e),
             };
             match container.state.status {
-                Status::Running => {
-                    if let Some(result) = self.follow().await? {
-                        last = result;
-                    }
-                    engine.pending().cleaned_up(&self.id).await;
-                    if self.condition == Condition::Removed && container.host.auto_remove {
-                        // Whoever was to clean up may have died: the same function, under the lock.
-                        engine.clone().task_exited(&self.id)?;
-                        return Ok(last);
-                    }
-                    if self.condition != Condition::Removed {
-                        return Ok(last);
-                    }
+                Status::Running => last = self.follow().await?.or(last),
+                Status::Dead => {
+                    engine.task_exited(&self.id)?;
+                    continue;
                 }
-                Status::Dead => engine.task_exited(&self.id)?,
+                Status::Exited if since.started || since.exit.is_some() => {
+                    last = since.exit.or(Some(container.state.exit_code));
+                }
                 Status::Created | Status::Exited if self.condition == Condition::NotRunning => {
-                    return Ok(WaitResult { exit_code: container.state.exit_code, error: None });
+                    return Ok(ended(container.state.exit_code));
                 }
-                Status::Created | Status::Exited => self.next_start().await?,
+                Status::Created | Status::Exited => {
+                    self.next_change().await?;
+                    continue;
+                }
             }
+            // A run has ended: its cleanup is this process's, or the helper's, or ours.
+            engine.pending().cleaned_up(&self.id).await;
+            if self.condition != Condition::Removed {
+                return Ok(removed(last, true));
+            }
+            if container.host.auto_remove {
+                engine.task_exited(&self.id)?;
+                return Ok(removed(last, true));
+            }
+            self.next_change().await?;
         }
     }
 
-    async fn next_start(&mut self) -> Result<()> {
-        self.starts.changed().await.map_err(|_| Error::conflict("the engine is shutting down"))
+    async fn next_change(&mut self) -> Result<()> {
+        self.changes.changed().await.map_err(|_| Error::conflict("the engine is shutting down"))
     }
 
     /// Waits for the end of the run that the shim holds, and for the shim's own end, by which
     /// the cleanup is done. `None`: the shim was lost before it could tell.
-    async fn follow(&self) -> Result<Option<WaitResult>> {
+    async fn follow(&self) -> Result<Option<i32>> {
         let run_dir = self.engine.paths().task(&self.id);
         let connection = match Connection::connect(&run_dir) {
             Ok(connection) => connection,
@@ -99,7 +115,7 @@ impl Waiting {
         let mut result = None;
         while let Some(incoming) = connection.next().await? {
             if let Incoming::Response { response: Response::Exited(exit), .. } = incoming {
-                result = Some(WaitResult { exit_code: exit.exit_code, error: None });
+                result = Some(exit.exit_code);
                 if self.condition != Condition::Removed {
                     break;
                 }
@@ -112,11 +128,29 @@ impl Waiting {
         Ok(result)
     }
 
-    fn recorded(&self) -> Result<Option<WaitResult>> {
+    /// The code of a run whose shim has gone: from its record, or as this process has noted it.
+    fn recorded(&self) -> Result<Option<i32>> {
         match self.engine.container(&self.id) {
-            Ok(c) => Ok(Some(WaitResult { exit_code: c.state.exit_code, error: None })),
-            Err(e) if e.kind == crate::Kind::NotFound => Ok(None),
+            Ok(c) if c.is_running() => Ok(None),
+            Ok(c) => Ok(Some(c.state.exit_code)),
+            Err(e) if e.kind == crate::Kind::NotFound => Ok(self.engine.pending().since(&self.id).exit),
             Err(e) => Err(e),
         }
+    }
+}
+
+fn ended(exit_code: i32) -> WaitResult {
+    WaitResult { exit_code, error: None }
+}
+
+/// A container that is gone: with its code, or with the reason why there is none.
+fn removed(code: Option<i32>, has_run: bool) -> WaitResult {
+    match code {
+        Some(code) => ended(code),
+        None if has_run => WaitResult {
+            exit_code: 0,
+            error: Some("the container was removed before its exit code was read".to_string()),
+        },
+        None => ended(0),
     }
 }
