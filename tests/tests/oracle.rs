@@ -18,12 +18,13 @@ fn a_host_is_private_and_leaves_nothing() {
     let before = host.state();
     let sleeper =
         host.spawn("for d in /sys/fs/cgroup/*/; do mkdir -p $d/a/b; done; touch /tmp/left; exec sleep 60");
-    assert!(tests::wait::until(std::time::Duration::from_secs(5), || !host
-        .state()
-        .minus(&before)
-        .is_empty()));
-    let left = host.state().minus(&before).join("\n");
-    for sign in ["sleep 60", "/a/b", "/tmp/left"] {
+    let signs = ["sleep 60", "/a/b", "/tmp/left"];
+    let mut left = String::new();
+    tests::wait::until(std::time::Duration::from_secs(10), || {
+        left = host.state().minus(&before).join("\n");
+        signs.iter().all(|sign| left.contains(sign))
+    });
+    for sign in signs {
         assert!(left.contains(sign), "{sign} is not reported:\n{left}");
     }
     drop(sleeper);
