@@ -18,6 +18,7 @@ on_each_engine!(
     a_slow_reader_stops_nothing,
     many_at_once,
     a_killed_shim_is_reported,
+    no_exit_code_is_lost,
 );
 
 const BUSYBOX: &str = "127.0.0.1:5000/busybox";
@@ -151,6 +152,21 @@ fn many_at_once(host: &TestHost, engine: Engine) {
     expected.sort_unstable();
     assert_eq!(words, expected, "{out}");
     host.settles_to(&before);
+}
+
+/// The streams of a process close a little before it has been reaped: who asks in between must not hear "0".
+fn no_exit_code_is_lost(host: &TestHost, engine: Engine) {
+    host.cli(engine, &["run", "-d", "--name", "box", BUSYBOX, "sleep", "1000"]).exits(0);
+    for (what, count, line) in [
+        ("exec", 40, "$E exec box sh -c 'exit 7'"),
+        ("run --rm", 12, "$E run --rm 127.0.0.1:5000/busybox sh -c 'exit 7'"),
+    ] {
+        let line = format!(
+            "for i in $(seq {count}); do timeout 10 {line} >/dev/null 2>>/tmp/said; c=$?; [ $c = 7 ] || echo $c; done"
+        );
+        let wrong = host.sh_with(engine, &line);
+        assert_eq!(wrong.stdout, "", "other exit codes than 7 of {what}; said: {}", host.read("/tmp/said"));
+    }
 }
 
 fn a_killed_shim_is_reported(host: &TestHost, engine: Engine) {
