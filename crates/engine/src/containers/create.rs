@@ -40,6 +40,13 @@ impl Engine {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         spec::validate(&mut host, cpus)?;
         check_host(&host)?;
+        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+            let text = format!(
+                "the working directory '{}' is invalid, it needs to be an absolute path",
+                config.working_dir
+            );
+            return Err(Error::invalid(text));
+        }
         let image = self.resolve_image(&config.image)?;
         let mut config = merge(config, &image.config.config);
         if config.entrypoint.as_ref().is_none_or(Vec::is_empty)
@@ -191,9 +198,9 @@ fn check_host(host: &crate::HostConfig) -> Result<()> {
     for bind in &host.binds {
         spec::check_bind(bind)?;
     }
-    for (list, option) in [(&host.cap_add, "cap-add"), (&host.cap_drop, "cap-drop")] {
+    for (list, option) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
         spec::check_capabilities(list)
-            .map_err(|e| Error::invalid(format!("invalid --{option}: {}", e.message)))?;
+            .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
     }
     if !matches!(host.log.driver.as_str(), "json-file" | "none" | "") {
         return Err(Error::unsupported(format!("the log driver {:?}", host.log.driver)));

@@ -19,7 +19,7 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
         &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")],
     ));
     for file in ["resolv.conf", "hostname", "hosts"] {
-        mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), false));
+        mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), host.read_only));
     }
     if let Some(init) = inputs.init {
         mounts.push(bind("/sbin/docker-init", init, true));

@@ -192,9 +192,21 @@ impl Engine {
         })
     }
 
-    /// Ids of a container's execs.
+    /// Ids of the execs that run in a container, as its shim knows them.
     pub fn exec_ids(&self, container: &str) -> Result<Vec<String>> {
-        self.state()?.exec_ids(container)
+        let known = self.state()?.exec_ids(container)?;
+        if known.is_empty() {
+            return Ok(known);
+        }
+        let Ok(mut connection) = Connection::connect(&self.paths().task(container)) else {
+            return Ok(Vec::new());
+        };
+        match connection.call(&Request::State, &[], Some(SHIM_PATIENCE)) {
+            Ok((Response::State { execs, .. }, _)) => {
+                Ok(known.into_iter().filter(|id| execs.contains(id)).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Changes the size of its terminal.
