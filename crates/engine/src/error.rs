@@ -79,10 +79,28 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut source = error.source();
     while let Some(e) = source {
         text.push_str(": ");
-        text.push_str(&e.to_string());
+        text.push_str(&words(e));
         source = e.source();
     }
     text
+}
+
+/// An error's own text; input/output errors in the words that Docker's users know: "no space left on
+/// device", "unexpected EOF".
+fn words(error: &(dyn StdError + 'static)) -> String {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => "unexpected EOF".to_string(),
+        Some(e) if e.raw_os_error().is_some() => {
+            let text = e.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            let mut letters = text.chars();
+            letters
+                .next()
+                .map(|first| first.to_ascii_lowercase().to_string() + letters.as_str())
+                .unwrap_or_default()
+        }
+        _ => error.to_string(),
+    }
 }
 
 impl From<db::Error> for Error {

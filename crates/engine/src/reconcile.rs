@@ -11,6 +11,7 @@ use crate::{Engine, Status};
 use rustix::fd::AsFd;
 use shim::client::Connection;
 use shim::exit::ExitRecord;
+use std::io::ErrorKind;
 use sys::clock::Time;
 
 /// What Docker records for a container that ended because the machine went down.

@@ -138,6 +138,8 @@ impl Engine {
     pub fn container(&self, word: &str) -> Result<Container> {
         let record = self.state()?.find(word)?;
         let task = self.state()?.task(&record.id)?;
+        // The task row goes after the record was updated: without one, the record is read again.
+        let record = if task.is_none() { self.state()?.find(&record.id)? } else { record };
         let mut container = self.describe(record, task)?;
         if container.state.status == Status::Dead {
             container = self.end_dead(container)?;
@@ -197,7 +199,7 @@ impl Engine {
             None => c.config.labels.contains_key(text.as_str()),
         };
         Ok((everything || running)
-            && any(&filter.name, &|n| c.name.contains(n) || format!("/{}", c.name).contains(n))
+            && any(&filter.name, &|n| name_matches(&c.name, n))
             && any(&filter.id, &|prefix| c.id.starts_with(prefix))
             && filter.label.iter().all(label)
             && any(&filter.status, &|s| c.state.status.as_str() == s)
@@ -302,6 +304,19 @@ impl Engine {
         let all = ListFilter { all: true, ..ListFilter::default() };
         Ok(self.list_containers(&all)?.into_iter().filter(|c| c.image_id == image_id).collect())
     }
+}
+
+/// Docker's name filter is a regular expression over the name with and without its slash; what is
+/// understood of it here are the anchors.
+fn name_matches(name: &str, filter: &str) -> bool {
+    let (start, rest) = filter.strip_prefix('^').map_or((false, filter), |rest| (true, rest));
+    let (end, text) = rest.strip_suffix('$').map_or((false, rest), |text| (true, text));
+    [name.to_string(), format!("/{name}")].iter().any(|name| match (start, end) {
+        (true, true) => name == text,
+        (true, false) => name.starts_with(text),
+        (false, true) => name.ends_with(text),
+        (false, false) => name.contains(text),
+    })
 }
 
 impl Container {

@@ -24,17 +24,18 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     if let Some(init) = inputs.init {
         mounts.push(bind("/sbin/docker-init", init, true));
     }
+    let mut asked = Vec::new();
     for (target, options) in &host.tmpfs {
-        mounts.push(tmpfs(target, options)?);
+        asked.push(tmpfs(target, options)?);
     }
     for text in &host.binds {
-        let parsed = Bind::parse(text)?;
-        mounts.push(parsed.to_mount());
+        asked.push(Bind::parse(text)?.to_mount());
     }
-    // As Docker: by depth, so that a mount below another comes after it; a user's mount on one of
-    // the system's places replaces it.
+    // As Docker: the system's in their order, then the user's by depth, so that a mount below
+    // another comes after it; a user's mount on one of the system's places replaces it.
+    asked.sort_by_key(|m| m.destination.components().count());
+    mounts.extend(asked);
     dedup(&mut mounts);
-    mounts.sort_by_key(|m| m.destination.components().count());
     Ok(mounts)
 }
 

@@ -334,7 +334,7 @@ fn create_error(e: shim::Error) -> Error {
 
 /// runc says of a program that cannot be run what it could not do.
 pub(super) fn process_text(message: &str) -> String {
-    if message.starts_with("exec: ") {
+    if message.starts_with("exec: ") || message.starts_with("chdir to cwd") {
         return format!("unable to start container process: {message}");
     }
     message.to_string()

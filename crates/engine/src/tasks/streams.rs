@@ -36,6 +36,13 @@ impl AsyncConnection {
     /// The next thing the shim says; `None` when it has closed.
     pub(crate) async fn next(&mut self) -> Result<Option<Incoming>> {
         loop {
+            // What came with an earlier answer is kept in the connection: the socket tells nothing of it.
+            match self.connection.try_recv() {
+                Ok(Some(incoming)) => return Ok(Some(incoming)),
+                Ok(None) => {}
+                Err(shim::Error::Closed) => return Ok(None),
+                Err(e) => return Err(shim_error(e)),
+            }
             let connection = &mut self.connection;
             let mut taken = None;
             // Readiness is forgotten only when nothing was there, so that no byte is slept over.

@@ -64,7 +64,11 @@ impl Waiting {
             last = since.exit.or(last);
             let container = match engine.container(&self.id) {
                 Ok(container) => container,
-                Err(e) if e.kind == crate::Kind::NotFound => return Ok(removed(last, since.started)),
+                Err(e) if e.kind == crate::Kind::NotFound => {
+                    // It may have ended between the two looks.
+                    let since = engine.pending().since(&self.id);
+                    return Ok(removed(since.exit.or(last), since.started));
+                }
                 Err(e) => return Err(e),
             };
             match container.state.status {
