@@ -86,7 +86,7 @@ impl Layout {
             own: PathBuf::from("/"),
         };
         if mount.kind == b"cgroup2" {
-            if self.unified.is_none() {
+            if self.unified.as_ref().is_none_or(|h| h.mount == hierarchy.mount) {
                 hierarchy.own = own_path(own.iter().find(|o| o.list.is_empty()), mount);
                 self.unified = Some(hierarchy);
             }
@@ -96,11 +96,14 @@ impl Layout {
         hierarchy.controllers = Controllers::from_list(&options);
         hierarchy.name = options.split(',').find_map(|o| o.strip_prefix("name=")).map(str::to_owned);
         let same = |h: &Hierarchy| h.controllers == hierarchy.controllers && h.name == hierarchy.name;
-        if self.legacy.iter().any(same) {
-            return;
-        }
+        let seen = self.legacy.iter().position(same);
         hierarchy.own = own_path(own.iter().find(|o| o.is_of(&hierarchy)), mount);
-        self.legacy.push(hierarchy);
+        match seen {
+            // Mounted over the former one, which nobody reaches any more.
+            Some(at) if self.legacy[at].mount == hierarchy.mount => self.legacy[at] = hierarchy,
+            Some(_) => {}
+            None => self.legacy.push(hierarchy),
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use crate::{Engine, Status};
 use rustix::fd::AsFd;
 use shim::client::Connection;
 use shim::exit::ExitRecord;
-use std::io::ErrorKind;
 use sys::clock::Time;
 
 /// What Docker records for a container that ended because the machine went down.
@@ -154,13 +153,19 @@ impl Engine {
         if !dry {
             for root in [&self.paths().run, &self.paths().data] {
                 match std::fs::remove_dir_all(root) {
-                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Ok(()) => {}
+                    // A mount point stays, empty: it is its owner's.
+                    Err(e)
+                        if matches!(
+                            e.kind(),
+                            std::io::ErrorKind::NotFound | std::io::ErrorKind::ResourceBusy
+                        ) => {}
+                    Err(e) => {
                         return Err(crate::Error::new(
                             Kind::Internal,
                             format!("remove {}: {e}", root.display()),
                         ));
                     }
-                    _ => {}
                 }
             }
         }

@@ -55,7 +55,7 @@ pub(crate) fn info(info: &SystemInfo, version: &str, api: ApiVersion) -> Info {
         containers_stopped: figure(info.stopped),
         images: figure(info.images),
         driver: DRIVER.to_owned(),
-        driver_status: Some(Vec::new()),
+        driver_status: Some(vec![["driver-type", "io.containerd.snapshotter.v1"].map(str::to_owned)]),
         plugins: PluginsInfo {
             volume: Some(Vec::new()),
             network: words(&["bridge", "host", "null"]),

@@ -60,10 +60,15 @@ pub(super) async fn start(router: &Router, mut call: Call) -> Result<Reply, Refu
     let (router, hangup, tracing) = (router.clone(), call.hangup.clone(), call.tracing.clone());
     // As dockerd: the connection is the client's before the process runs, and an error is told on it.
     tokio::spawn(async move {
+        let exec = id.clone();
         let started = router.block(&tracing, move |engine| engine.exec_start(&id, false, size)).await;
         let Ok(wire) = wire.await else { return };
         let result = match started {
-            Ok(streams) => converse(wire, streams, hangup.wait()).await,
+            Ok(streams) => {
+                // The client asks for the exit code when its stream ends: the code must be there by then.
+                let ended = async { drop(router.engine().exec_wait(&exec).await) };
+                converse(wire, streams, hangup.wait(), ended).await
+            }
             Err(refusal) => tell(wire, &refusal.message, !tty).await,
         };
         if let Err(error) = result {
@@ -89,13 +94,14 @@ async fn converse(
     wire: Box<dyn Wire>,
     streams: ExecStreams,
     client_left: impl Future<Output = ()>,
+    ended: impl Future<Output = ()>,
 ) -> io::Result<()> {
     match streams {
         ExecStreams::Terminal(fd) => {
             let (output, input) = tokio::io::split(Descriptor::new(fd)?);
             let outputs = vec![(Stream::Stdout, output)];
             let keys = DetachKeys::parse("").ok();
-            join(wire, Some(input), outputs, false, keys, client_left).await
+            join(wire, Some(input), outputs, false, keys, client_left, ended).await
         }
         ExecStreams::Pipes { stdin, stdout, stderr } => {
             let input = stdin.map(Descriptor::new).transpose()?;
@@ -105,7 +111,7 @@ async fn converse(
                     outputs.push((stream, Descriptor::new(fd)?));
                 }
             }
-            join(wire, input, outputs, true, None, client_left).await
+            join(wire, input, outputs, true, None, client_left, ended).await
         }
     }
 }
@@ -117,6 +123,7 @@ async fn join<R, W>(
     multiplexed: bool,
     keys: Option<DetachKeys>,
     client_left: impl Future<Output = ()>,
+    ended: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
     R: AsyncRead + Send + Unpin + 'static,
@@ -145,6 +152,7 @@ where
             to_client.write_all(&chunk).await?;
             to_client.flush().await?;
         }
+        ended.await;
         to_client.shutdown().await
     };
     let result = tokio::select! {
