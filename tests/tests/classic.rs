@@ -1,6 +1,8 @@
 //! The classic: a web server with a published port and a memory limit, from pull to removal, as a person would do it.
 
-use tests::{Engine, Output, TestHost, on_each_engine};
+use std::time::Duration;
+
+use tests::{Engine, Output, TestHost, on_each_engine, wait};
 
 on_each_engine!(
     run_nginx_from_the_registry,
@@ -51,11 +53,12 @@ fn its_whole_life_leaves_nothing(host: &TestHost, engine: Engine) {
     // nginx ends by itself on SIGQUIT; after the time limit it would have been killed: 137.
     assert_eq!(inspect(host, engine, "{{.State.Status}} {{.State.ExitCode}}"), "exited 0");
     follower.finish().exits(0);
-    assert!(
-        !host.state().minus(&before).iter().any(|line| line.starts_with("process")),
-        "{:?}",
-        host.state().minus(&before)
-    );
+    let mut left = Vec::new();
+    let gone = wait::until(Duration::from_secs(5), || {
+        left = host.state().minus(&before);
+        !left.iter().any(|line| line.starts_with("process"))
+    });
+    assert!(gone, "a stopped container has processes: {left:?}");
     host.cli(engine, &["start", "web"]).ok();
     assert_eq!(host.cli(engine, &["exec", "web", "cat", "/data-of-mine"]).ok(), "kept");
     assert!(fetch(host, "-4", "http://localhost:8080/").contains("Welcome to nginx!"));
@@ -68,7 +71,7 @@ fn memory_limit_kills(host: &TestHost, engine: Engine) {
     let eater = host.cli(engine, &["exec", "web", "sh", "-c", "head -c 300m /dev/zero | tail; exit $?"]);
     assert_ne!(eater.code, 0, "300 MB were eaten\n{eater}");
     let oom = || inspect(host, engine, "{{.State.OOMKilled}}") == "true";
-    assert!(tests::wait::until(std::time::Duration::from_secs(5), oom), "OOMKilled is not reported");
+    assert!(wait::until(Duration::from_secs(5), oom), "OOMKilled is not reported");
     // The main process itself.
     let line = "$E run --name eater --memory 32m --memory-swap 32m 127.0.0.1:5000/busybox tail /dev/zero";
     host.sh_with(engine, line).exits(137);
@@ -85,9 +88,9 @@ fn a_terminal_in_it(host: &TestHost, engine: Engine) {
     pty.wait_for("24 80");
     pty.resize(101, 33);
     // The new size travels through the engine: ask until it has arrived.
-    let seen = tests::wait::until(std::time::Duration::from_secs(10), || {
+    let seen = wait::until(Duration::from_secs(10), || {
         pty.send("stty size\n");
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         pty.shown().contains("33 101")
     });
     assert!(seen, "{}", pty.shown());
