@@ -56,10 +56,8 @@ impl Engine {
         record.last.oom_killed = exit.oom_killed;
         record.last.error.clone_from(&exit.error);
         if record.host.auto_remove {
-            self.disconnect(&record.id, task)?;
             self.remove_parts(&record)?;
         } else {
-            self.disconnect(&record.id, task)?;
             self.state()?.update(&record)?;
             let _ = std::fs::remove_file(self.paths().container(&record.id).join(crate::reconcile::STARTED));
         }
