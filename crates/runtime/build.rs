@@ -1,14 +1,13 @@
 //! Turns the table of system call numbers and Docker's profile into Rust, and compiles the profile's filter for the
 //! default capabilities with the crate's own compiler, so that a container start compiles nothing.
 
-// Each module has parts that only the crate or only this script uses.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "parts that only the crate uses")]
 #[path = "src/seccomp/emit.rs"]
 mod emit;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "parts that only the crate uses")]
 #[path = "src/seccomp/filter.rs"]
 mod filter;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "parts that only the crate uses")]
 #[path = "src/seccomp/profile.rs"]
 mod profile;
 

@@ -136,6 +136,10 @@ pub(crate) fn serve(
             () = hangup.wait() => {}
             () = sender.closed() => {}
         }
+        if follow {
+            // Told to the one who asked for it: nobody reads it again.
+            let _ = std::fs::remove_file(&path);
+        }
     });
     Ok(answer)
 }

@@ -7,7 +7,6 @@
 //!   containers/ID/       (0700)            locks/           network, reconcile, ID: OFD locks
 //!     ID-json.log  exit.json               ID/  (0700)      config.json, alive, shim.sock
 //!     hosts hostname resolv.conf           trace/           --explain records
-//!   volumes/NAME/_data                     netns/
 //! ```
 
 use crate::error::{Result, errno, io};
@@ -34,7 +33,7 @@ impl Paths {
         if !paths.locks().is_dir() || !paths.containers().is_dir() {
             make(data, 0o710)?;
             make(run, 0o711)?;
-            for folder in [paths.containers(), paths.volumes(), paths.locks(), paths.run.join("trace")] {
+            for folder in [paths.containers(), paths.locks(), paths.run.join("trace")] {
                 make(&folder, 0o700)?;
             }
         }
@@ -54,11 +53,6 @@ impl Paths {
     /// The container's json-file log.
     pub fn log(&self, id: &str) -> PathBuf {
         self.container(id).join(format!("{id}-json.log"))
-    }
-
-    /// `DATA/volumes`.
-    pub fn volumes(&self) -> PathBuf {
-        self.data.join("volumes")
     }
 
     /// `RUN/ID`: the shim's folder.

@@ -120,6 +120,14 @@ fn with_log(
             Some(log),
         ));
     }
+    if let Some(value) = global.text("rootless")
+        && !matches!(value, "false" | "auto")
+    {
+        return Err((
+            Failure::new(format!("--rootless={value} is not supported: this runtime needs root")),
+            Some(log),
+        ));
+    }
     let Some(command) = find(name) else {
         let text = if table::MISSING.contains(&name) {
             format!("{PROGRAM}: {name:?} is not supported yet")
