@@ -55,9 +55,10 @@ impl TestHost {
         &self.name
     }
 
-    /// Path of the helper program, the same inside and outside; `udp-echo PORT` is for use in containers.
+    /// Path of the helper program in the host; `udp-echo PORT` is for use in containers.
     pub fn helper(&self) -> String {
-        self.helper.display().to_string()
+        let name = self.helper.file_name().unwrap_or_default().display();
+        format!("{OWN_DIR}/helper/{name}")
     }
 
     /// Pid of the host's process 1, as seen from outside.
@@ -295,7 +296,9 @@ impl TestHost {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tt-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let helper = helper_path();
-        let mut binds = vec![("cache".to_string(), cache::dir().display().to_string())];
+        let beside = helper.parent().unwrap_or(Path::new("/")).display().to_string();
+        let mut binds =
+            vec![("cache".to_string(), cache::dir().display().to_string()), ("helper".to_string(), beside)];
         binds.extend(std::env::var("TARE_BIN_DIR").ok().map(|dir| ("bin".to_string(), dir)));
         let scratch = match &data {
             Data::Folder(folder) => Some(folder.clone()),
