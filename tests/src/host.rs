@@ -176,7 +176,8 @@ impl TestHost {
         let config = format!("{OWN_DIR}/dockerd.json");
         self.write(&config, r#"{"features":{"containerd-snapshotter":true}}"#);
         let line = format!(
-            "exec dockerd --log-level warn --config-file {config} --init-path {OWN_DIR}/cache/oracle/usr/bin/docker-init \
+            // As docker.service has it (LimitCORE): containers inherit it.
+            "ulimit -c unlimited; exec dockerd --log-level warn --config-file {config} --init-path {OWN_DIR}/cache/oracle/usr/bin/docker-init \
              >{OWN_DIR}/dockerd.log 2>&1"
         );
         self.servers.borrow_mut().push(self.spawn(&line));

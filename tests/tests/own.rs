@@ -126,6 +126,8 @@ fn uninstall_leaves_nothing() {
     host.tare(&["run", "-d", "--name", "web", "-p", "8080:80", "127.0.0.1:5000/nginx:1.22"]).ok();
     // Running containers are not ended without being asked.
     host.tare(&["system", "uninstall", "--force"]).exits(1).says("web");
+    let plan = host.tare(&["system", "uninstall", "--dry-run"]);
+    assert!(plan.ok().contains("1 container is running"), "{plan}");
     assert_eq!(host.tare(&["ps", "-q"]).ok().len(), 12, "a container that ran is gone");
     host.tare(&["stop", "web"]).ok();
     let plan = host.tare(&["system", "uninstall", "--dry-run"]);

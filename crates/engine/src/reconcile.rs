@@ -116,21 +116,17 @@ impl Engine {
         Ok(removed)
     }
 
-    /// What `system uninstall` removes, in words; with `dry` nothing is touched. Refuses while
-    /// containers run.
+    /// What `system uninstall` removes, in words; with `dry` nothing is touched, and what stands in the way
+    /// is said first. Refuses while containers run.
     pub fn uninstall(&self, dry: bool) -> Result<Vec<String>> {
-        let running = self.list_containers(&ListFilter::default())?;
-        if let Some(first) = running.iter().find(|c| c.state.status == Status::Running) {
-            return Err(crate::Error::conflict(format!(
-                "{} containers are running, for example {}; stop them first",
-                running.len(),
-                first.name
-            )));
+        let mut list = Vec::new();
+        match self.obstacle()? {
+            Some(obstacle) if !dry => return Err(crate::Error::conflict(obstacle)),
+            obstacle => list.extend(obstacle),
         }
         if !dry {
             self.reconcile()?;
         }
-        let mut list = Vec::new();
         let network = net::uninstall(dry)?;
         list.extend(network.table.then(|| "nftables table inet tare".to_string()));
         list.extend(network.bridges.iter().map(|b| format!("bridge {b}")));
@@ -170,6 +166,24 @@ impl Engine {
             }
         }
         Ok(list)
+    }
+
+    /// The running containers, in words, if there are any.
+    fn obstacle(&self) -> Result<Option<String>> {
+        let listed = self.list_containers(&ListFilter::default())?;
+        let running: Vec<&str> = listed
+            .iter()
+            .filter(|c| c.state.status == Status::Running)
+            .map(|c| c.name.as_str())
+            .collect();
+        Ok(match running.as_slice() {
+            [] => None,
+            [one] => Some(format!("1 container is running and must be stopped first: {one}")),
+            [first, ..] => Some(format!(
+                "{} containers are running and must be stopped first, for example {first}",
+                running.len()
+            )),
+        })
     }
 }
 

@@ -56,6 +56,9 @@ struct Exec<'a> {
 /// Clones the process into the container; nothing is waited for.
 pub fn exec(options: ExecOptions<'_>) -> Result<Executing> {
     let process = completed(options.process, options.spec);
+    if !process.cwd.is_absolute() {
+        return Err(Error::new(Kind::Invalid, "Cwd must be an absolute path"));
+    }
     validate::check_process(&process)?;
     let proof = SingleThread::check()?;
     let flags = namespaces::all_of(options.target_pid).what_container()?;

@@ -52,8 +52,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let Ok(socket) = world::take(rustix::stdio::stdin()) else { return ExitCode::from(2) };
+    sys::trace::set_process_name("shim");
     if trace && let Ok(sink) = world::take(rustix::stdio::stdout()) {
-        sys::trace::set_process_name("shim");
         sys::trace::set_process_sink(sink);
     }
     let mut socket = Some(socket);

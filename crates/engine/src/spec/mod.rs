@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::state::Record;
 use oci::runtime as spec;
 use std::path::{Path, PathBuf};
-use users::ResolvedUser;
+pub(crate) use users::ResolvedUser;
 
 /// What is known of the host and the image when a task starts.
 #[derive(Debug)]

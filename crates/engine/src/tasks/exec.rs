@@ -7,7 +7,7 @@ use super::attach::SHIM_PATIENCE;
 use super::streams::{AsyncConnection, shim_error};
 use crate::error::{Error, Kind, Result};
 use crate::{Engine, spec};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use shim::client::Connection;
 use shim::config::Config;
@@ -95,6 +95,8 @@ impl Engine {
         if !container.is_running() {
             return Err(Error::conflict(format!("container {} is not running", container.id)));
         }
+        // As dockerd: an unknown user is told here, before anything is taken over.
+        exec_user(&container, &config.user)?;
         let id = crate::containers::new_id()?;
         let record =
             ExecRecord { container: container.id.clone(), config, started: false, pid: 0, exit_code: None };
@@ -124,8 +126,12 @@ impl Engine {
             stderr: config.attach_stderr && !detach,
         };
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
-        let request = Request::Exec { exec_id: id.to_string(), process: Box::new(process), stdio };
-        let (response, fds) = match connection.call(&request, &[], Some(EXEC_PATIENCE)).map_err(exec_error) {
+        let sink = sys::trace::current_sink();
+        let handed: Vec<BorrowedFd<'_>> = sink.iter().map(|sink| sink.as_fd()).collect();
+        let trace = sink.is_some();
+        let request = Request::Exec { exec_id: id.to_string(), process: Box::new(process), stdio, trace };
+        let answer = connection.call(&request, &handed, Some(EXEC_PATIENCE)).map_err(exec_error);
+        let (response, fds) = match answer {
             Ok(answer) => answer,
             Err(e) => {
                 // Docker's CLI asks for the code after it was told the error.
@@ -253,16 +259,20 @@ impl Engine {
             .spec
             .process
             .ok_or_else(|| Error::new(Kind::Internal, "the container has no process"))?;
-        let user = if config.user.is_empty() {
-            None
-        } else {
-            // The files as the container sees them now, by the kernel's own view of its root.
-            let root = sys::root::Root::open_dir(Path::new(&format!("/proc/{}/root", container.state.pid)))?;
-            Some(crate::containers::resolve_user_in(&root, &config.user)?)
-        };
+        let user = exec_user(container, &config.user)?;
         let bounding = if config.privileged { crate::system::bounding_capabilities()? } else { Vec::new() };
         Ok(spec::exec_process(&base, user.as_ref(), config, &bounding))
     }
+}
+
+/// The user that an exec asks for by name, from the files as the container sees them now.
+fn exec_user(container: &crate::Container, user: &str) -> Result<Option<spec::ResolvedUser>> {
+    if user.is_empty() {
+        return Ok(None);
+    }
+    // The kernel's own view of its root.
+    let root = sys::root::Root::open_dir(Path::new(&format!("/proc/{}/root", container.state.pid)))?;
+    crate::containers::resolve_user_in(&root, user).map(Some)
 }
 
 /// Docker's words in front of the runtime's.

@@ -30,8 +30,9 @@ pub(super) fn mount(rootfs: &mut Rootfs<'_>, wanted: &Mount, options: &Options) 
     mount2("tmpfs", proc_path(target.as_fd()), "tmpfs", FLAGS, c"mode=755")
         .what(|| "mount the cgroup tmpfs")?;
     let tmpfs = rootfs.root.open(&wanted.destination, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
-    for hierarchy in layout.legacy.iter().chain(&layout.unified) {
-        let name = hierarchy.mount.file_name().unwrap_or(OsStr::new("unified"));
+    // As runc: the unified hierarchy of a hybrid machine is not shown, the tmpfs itself stays writable.
+    for hierarchy in &layout.legacy {
+        let name = hierarchy.mount.file_name().unwrap_or(OsStr::new("cgroup"));
         one(rootfs, &tmpfs, name, hierarchy, options)?;
         for controller in names(hierarchy).filter(|controller| OsStr::new(controller) != name) {
             match symlinkat(name, &tmpfs, controller) {
@@ -39,9 +40,6 @@ pub(super) fn mount(rootfs: &mut Rootfs<'_>, wanted: &Mount, options: &Options) 
                 Err(e) => return Err(Error::kernel(format!("symlinkat({controller})"), e)),
             }
         }
-    }
-    if options.is_read_only() {
-        rootfs.read_only_later.push(wanted.destination.clone());
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Masked and read-only paths (config-linux.md).
 //!
-//! A masked file gets the host's /dev/null on top, by descriptor: the container's own could have been
-//! exchanged (CVE-2025-31133). All masked folders share one empty read-only tmpfs.
+//! A masked file gets the container's /dev/null on top, by a descriptor whose device number was looked at: it
+//! could have been exchanged (CVE-2025-31133). All masked folders share one empty read-only tmpfs.
 
 use super::{Rootfs, linux, mounts};
 use crate::error::{Error, Result, What};
@@ -47,7 +47,7 @@ impl Rootfs<'_> {
     fn mask(&self, path: &Path, masks: &mut Masks) -> Result<()> {
         let Some(target) = self.existing(path)? else { return Ok(()) };
         let is_folder = FileType::from_raw_mode(fstat(&target).what(|| "fstat()")?.st_mode).is_dir();
-        let mask = if is_folder { masks.folder()? } else { masks.file()? };
+        let mask = if is_folder { masks.folder()? } else { masks.file(self)? };
         let tree = open_tree_clone(mask.as_fd(), Path::new(""), false)?;
         Ok(attach_detached_fd(tree.as_fd(), target.as_fd())?)
     }
@@ -70,30 +70,38 @@ struct Masks {
 }
 
 impl Masks {
-    fn file(&mut self) -> Result<&OwnedFd> {
+    /// The container's own null device, the host's where the container has none.
+    fn file(&mut self, rootfs: &Rootfs<'_>) -> Result<&OwnedFd> {
         if self.file.is_none() {
-            let fd = rustix::fs::open(
-                "/dev/null",
-                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .what(|| "open(/dev/null)")?;
-            let stat = fstat(&fd).what(|| "fstat(/dev/null)")?;
-            if !FileType::from_raw_mode(stat.st_mode).is_char_device() || stat.st_rdev != makedev(1, 3) {
-                return Err(Error::kernel("the host's /dev/null is not the null device", Errno::NODEV));
-            }
-            self.file = Some(fd);
+            let own = rootfs.existing(Path::new("/dev/null"))?;
+            self.file = Some(match own {
+                Some(fd) if is_null_device(&fd)? => fd,
+                _ => host_null()?,
+            });
         }
         self.file.as_ref().ok_or_else(|| Error::kernel("/dev/null", Errno::NODEV))
     }
 
     fn folder(&mut self) -> Result<&OwnedFd> {
         if self.folder.is_none() {
-            // nr_inodes counts the root too.
-            let fd = mounts::detached("tmpfs", "tmpfs", "size=0k,nr_blocks=1,nr_inodes=1,mode=555")?;
+            let fd = mounts::detached("tmpfs", "tmpfs", "")?;
             mounts::make_read_only(fd.as_fd(), false)?;
             self.folder = Some(fd);
         }
         self.folder.as_ref().ok_or_else(|| Error::kernel("tmpfs", Errno::NODEV))
     }
+}
+
+fn host_null() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open("/dev/null", flags, Mode::empty()).what(|| "open(/dev/null)")?;
+    if !is_null_device(&fd)? {
+        return Err(Error::kernel("the host's /dev/null is not the null device", Errno::NODEV));
+    }
+    Ok(fd)
+}
+
+fn is_null_device(fd: &OwnedFd) -> Result<bool> {
+    let stat = fstat(fd).what(|| "fstat(/dev/null)")?;
+    Ok(FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == makedev(1, 3))
 }

@@ -8,6 +8,7 @@ use crate::protocol::{self, FailureKind, Frame, Request, Response, TaskStatus};
 use crate::streams::MAX_ATTACHED;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::sync::Arc;
 
 /// Requests of one connection that wait for the container's end.
 const MAX_WAITING: usize = 256;
@@ -32,7 +33,13 @@ impl Monitor {
                 self.resize(asked, exec_id.as_deref(), width, height)
             }
             Request::Kill { signal, all, exec_id } => self.kill(asked, signal, all, exec_id.as_deref()),
-            Request::Exec { exec_id, process, stdio } => self.exec(asked, exec_id, &process, stdio),
+            Request::Exec { exec_id, process, stdio, trace } => {
+                let exec = || self.exec(asked, exec_id, &process, stdio);
+                match fds.into_iter().next().filter(|_| trace) {
+                    Some(sink) => sys::trace::with_sink(Arc::new(sink), exec),
+                    None => exec(),
+                }
+            }
             Request::ExecWait { exec_id } => self.exec_wait(asked, &exec_id),
             Request::Wait => self.wait(asked),
             Request::State => self.state(asked),

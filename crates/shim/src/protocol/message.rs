@@ -65,6 +65,9 @@ pub enum Request {
         process: Box<oci::runtime::Process>,
         /// Which streams are wanted.
         stdio: ExecStdio,
+        /// The frame carries a sink for `sys::trace` records of this exec.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        trace: bool,
     },
     /// The exit code of an exec, when it has ended. Answer: `ExecExited`.
     ExecWait {

@@ -226,7 +226,7 @@ fn execs() {
     place.start(&mut c);
     for n in 0..40 {
         let process = place.process(&["exit", &n.to_string()], false);
-        let request = Request::Exec { exec_id: format!("e{n}"), process, stdio: ExecStdio::default() };
+        let request = Request::Exec { exec_id: format!("e{n}"), process, stdio: ExecStdio::default(), trace: false };
         assert!(matches!(c.call(&request, &[], LIMIT).unwrap().0, Response::ExecStarted { .. }));
     }
     for n in 0..40 {
@@ -236,7 +236,7 @@ fn execs() {
     // Bytes go straight to the caller.
     let all = ExecStdio { stdin: true, stdout: true, stderr: true };
     let request =
-        Request::Exec { exec_id: "cat".into(), process: place.process(&["cat"], false), stdio: all };
+        Request::Exec { exec_id: "cat".into(), process: place.process(&["cat"], false), stdio: all, trace: false };
     let (_, fds) = c.call(&request, &[], LIMIT).unwrap();
     let mut files: Vec<std::fs::File> = fds.into_iter().map(Into::into).collect();
     assert_eq!(files.len(), 3);
@@ -254,6 +254,7 @@ fn execs() {
             ..*place.process(&[], false)
         }),
         stdio: ExecStdio::default(),
+        trace: false,
     };
     match c.call(&request, &[], LIMIT) {
         Err(shim::Error::Refused(failure)) => assert_eq!(failure.kind, FailureKind::NotFound, "{failure:?}"),
@@ -264,6 +265,7 @@ fn execs() {
         exec_id: "tty".into(),
         process: place.process(&["terminal"], true),
         stdio: ExecStdio::default(),
+        trace: false,
     };
     let (_, fds) = c.call(&request, &[], LIMIT).unwrap();
     assert_eq!(fds.len(), 1);
@@ -276,6 +278,7 @@ fn execs() {
         exec_id: "long".into(),
         process: place.process(&["sleep", "600"], false),
         stdio: ExecStdio::default(),
+        trace: false,
     };
     c.call(&request, &[], LIMIT).unwrap();
     let waiting = c.send(&Request::ExecWait { exec_id: "long".into() }, &[]).unwrap();
