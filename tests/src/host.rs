@@ -24,6 +24,8 @@ use crate::{cache, wait};
 /// Address of the registry in a test host.
 pub const REGISTRY: &str = "127.0.0.1:5000";
 
+const MAKE_ATTEMPTS: u32 = 3;
+
 /// A running test host.
 #[derive(Debug)]
 pub struct TestHost {
@@ -292,8 +294,20 @@ impl TestHost {
         (command, typed(&all))
     }
 
+    /// A machine under load may refuse one (a busy loop device, a slow `ip`): that is no test's failure.
     #[track_caller]
     fn make(data: Data) -> TestHost {
+        let made = (1..=MAKE_ATTEMPTS).find_map(|attempt| {
+            let host = TestHost::try_make(&data);
+            if host.is_none() {
+                eprintln!("attempt {attempt}: the test host did not come up; see its messages above");
+            }
+            host
+        });
+        made.unwrap_or_else(|| panic!("no test host in {MAKE_ATTEMPTS} attempts"))
+    }
+
+    fn try_make(data: &Data) -> Option<TestHost> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tt-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let helper = helper_path();
@@ -301,12 +315,13 @@ impl TestHost {
         let mut binds =
             vec![("cache".to_string(), cache::dir().display().to_string()), ("helper".to_string(), beside)];
         binds.extend(std::env::var("TARE_BIN_DIR").ok().map(|dir| ("bin".to_string(), dir)));
-        let scratch = match &data {
+        let scratch = match data {
             Data::Folder(folder) => Some(folder.clone()),
             _ => None,
         };
         binds.extend(scratch.into_iter().map(|folder| ("scratch".to_string(), folder)));
-        let data = if matches!(data, Data::Folder(_)) { Data::Folder("scratch".into()) } else { data };
+        let folder = Data::Folder("scratch".into());
+        let data = if matches!(data, Data::Folder(_)) { folder } else { data.clone() };
         let spec = Spec { name: name.clone(), data, binds };
         let spec = serde_json::to_string(&spec).expect("a spec is plain data");
         let mut supervisor = Command::new(&helper)
@@ -322,9 +337,13 @@ impl TestHost {
         if let Some(stdout) = supervisor.stdout.as_mut() {
             let _ = BufReader::new(stdout).read_line(&mut line);
         }
-        assert_eq!(line, "ready\n", "the test host did not come up; see its messages above");
+        if line != "ready\n" {
+            drop(supervisor.stdin.take());
+            let _ = supervisor.wait();
+            return None;
+        }
         let init_pid = only_child(supervisor.id()).and_then(only_child).expect("process 1 of the test host");
-        TestHost { name, supervisor, init_pid, helper, env: environment(), servers: RefCell::default() }
+        Some(TestHost { name, supervisor, init_pid, helper, env: environment(), servers: RefCell::default() })
     }
 
     /// Asks for `/version` until it is answered, and gives the answer.

@@ -171,11 +171,8 @@ impl Engine {
     /// The running containers, in words, if there are any.
     fn obstacle(&self) -> Result<Option<String>> {
         let listed = self.list_containers(&ListFilter::default())?;
-        let running: Vec<&str> = listed
-            .iter()
-            .filter(|c| c.state.status == Status::Running)
-            .map(|c| c.name.as_str())
-            .collect();
+        let running: Vec<&str> =
+            listed.iter().filter(|c| c.state.status == Status::Running).map(|c| c.name.as_str()).collect();
         Ok(match running.as_slice() {
             [] => None,
             [one] => Some(format!("1 container is running and must be stopped first: {one}")),

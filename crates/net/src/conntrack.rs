@@ -37,6 +37,9 @@ const FILTER_PROTO_NUM: u32 = 1 << 3;
 const FILTER_PROTO_DST_PORT: u32 = 1 << 5;
 const IPS_DST_NAT: u32 = 1 << 5;
 
+/// Up to so many connections, looking at all of them costs less than a second walk through the table.
+const FEW: usize = 4096;
+
 /// Deletions per send(2).
 const DELETE_CHUNK: usize = 256;
 
@@ -62,9 +65,19 @@ struct Entry {
 
 /// Forgets all connections from and to a container. Returns how many.
 pub(crate) fn flush_address(socket: &mut Socket, address: Ipv4Addr) -> Result<usize> {
+    // A dump walks all buckets of the kernel's table, empty ones too: milliseconds.
+    let known = connections();
+    if known == Some(0) {
+        return Ok(0);
+    }
     let mut step = trace::step("conntrack", "IPCTNL_MSG_CT_DELETE");
-    let mut entries = dump(socket, |batch| filter_source(batch, CTA_TUPLE_REPLY, address))?;
-    entries.extend(dump(socket, |batch| filter_source(batch, CTA_TUPLE_ORIG, address))?);
+    let mut entries = if known.is_some_and(|count| count <= FEW) {
+        dump(socket, |_| ())?
+    } else {
+        let mut entries = dump(socket, |batch| filter_source(batch, CTA_TUPLE_REPLY, address))?;
+        entries.extend(dump(socket, |batch| filter_source(batch, CTA_TUPLE_ORIG, address))?);
+        entries
+    };
     entries.retain(|e| e.original.source == address || e.reply.source == address);
     let count = step.check(delete(socket, &entries))?;
     step.note(format_args!("{address}: {count} connections"));
@@ -85,6 +98,11 @@ pub(crate) fn flush_stale_udp(socket: &mut Socket, maps: &[PortMap]) -> Result<u
         count += delete(socket, &entries)?;
     }
     Ok(count)
+}
+
+/// How many connections this network namespace has; `None` where the kernel does not tell.
+fn connections() -> Option<usize> {
+    std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").ok()?.trim().parse().ok()
 }
 
 fn dump(socket: &mut Socket, filter: impl FnOnce(&mut Batch)) -> Result<Vec<Entry>> {

@@ -83,7 +83,10 @@ fn execs(rounds: usize) {
         let exec_id = n.to_string();
         let process = place.process(&["exit", "0"], false);
         let now = Instant::now();
-        call(&mut c, &Request::Exec { exec_id: exec_id.clone(), process, stdio: ExecStdio::default(), trace: false });
+        call(
+            &mut c,
+            &Request::Exec { exec_id: exec_id.clone(), process, stdio: ExecStdio::default(), trace: false },
+        );
         started.push(now.elapsed());
         call(&mut c, &Request::ExecWait { exec_id });
         ended.push(now.elapsed());

@@ -140,7 +140,10 @@ impl Snapshots {
     /// [`Snapshots::empty_trash`].
     pub fn remove(&self, key: &str) -> Result<()> {
         check_key(key)?;
-        self.discard(&self.active_dir(key))?;
+        let mut step = sys::trace::step("snapshot", "renameat(2)");
+        step.note(format_args!("{} to the trash", self.active_dir(key).display()));
+        step.check(self.discard(&self.active_dir(key)))?;
+        drop(step);
         for database in [&self.run, &self.durable] {
             let known = "SELECT 1 FROM active_snapshots WHERE key = ?1";
             // Looked up first: deleting nothing would still sync the durable database.
@@ -165,6 +168,8 @@ impl Snapshots {
     pub fn empty_trash(&self) -> Result<()> {
         for name in list_dir(&self.trash_dir())? {
             let path = self.trash_dir().join(name);
+            let mut step = sys::trace::step("trash", "unlinkat(2)");
+            step.note(format_args!("{}", path.display()));
             match fs::remove_dir_all(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     return Err(io(format!("cannot remove {}", path.display()))(e));

@@ -81,6 +81,8 @@ impl Engine {
     }
 
     fn signal(&self, container: &Container, signal: i32) -> Result<()> {
+        let mut step = sys::trace::step("signal", "pidfd_send_signal(2)");
+        step.note(format_args!("{signal} to pid {}, by the shim", container.state.pid));
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
         let request = Request::Kill { signal, all: false, exec_id: None };
         connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)

@@ -226,7 +226,8 @@ fn execs() {
     place.start(&mut c);
     for n in 0..40 {
         let process = place.process(&["exit", &n.to_string()], false);
-        let request = Request::Exec { exec_id: format!("e{n}"), process, stdio: ExecStdio::default(), trace: false };
+        let request =
+            Request::Exec { exec_id: format!("e{n}"), process, stdio: ExecStdio::default(), trace: false };
         assert!(matches!(c.call(&request, &[], LIMIT).unwrap().0, Response::ExecStarted { .. }));
     }
     for n in 0..40 {
@@ -235,8 +236,12 @@ fn execs() {
     }
     // Bytes go straight to the caller.
     let all = ExecStdio { stdin: true, stdout: true, stderr: true };
-    let request =
-        Request::Exec { exec_id: "cat".into(), process: place.process(&["cat"], false), stdio: all, trace: false };
+    let request = Request::Exec {
+        exec_id: "cat".into(),
+        process: place.process(&["cat"], false),
+        stdio: all,
+        trace: false,
+    };
     let (_, fds) = c.call(&request, &[], LIMIT).unwrap();
     let mut files: Vec<std::fs::File> = fds.into_iter().map(Into::into).collect();
     assert_eq!(files.len(), 3);
