@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ use crate::weigh::{self, Weight};
 const DIR: &str = "/var/lib/tare/bench";
 const IMAGE: &str = "127.0.0.1:5000/busybox";
 const PODMAN: &str = "podman --cgroup-manager cgroupfs --events-backend file";
+/// A guard that has had nothing to do for so long is idle.
+const SETTLE: Duration = Duration::from_secs(3);
 /// A server that answers each connection with a byte.
 const SERVER: &str = "nc -ll -p 80 -e echo up";
 
@@ -120,6 +123,8 @@ fn start_long_lived() -> Result<Vec<Weight>> {
     for engine in ["tare", "docker"] {
         shell(&format!("{engine} run -d --name long {IMAGE} sleep 10000"))?;
         let pid = shell(&format!("{engine} inspect --format '{{{{.State.Pid}}}}' long"))?;
+        // Idle: what the start needed has been given back.
+        std::thread::sleep(SETTLE);
         let shim = weigh::parent(&pid).and_then(|pid| weigh::pss(&pid));
         weights.extend(
             shim.map(|bytes| Weight { name: format!("{engine}: shim of one idle container (PSS)"), bytes }),
@@ -153,9 +158,7 @@ fn daemons_and_files() -> Vec<Weight> {
     let daemon = Command::new("tare").arg("daemon").stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut weights = Vec::new();
     if let Ok(mut daemon) = daemon {
-        let up = tests::wait::until(std::time::Duration::from_secs(5), || {
-            Path::new("/run/tare/tare.sock").exists()
-        });
+        let up = tests::wait::until(Duration::from_secs(5), || Path::new("/run/tare/tare.sock").exists());
         // One question, so that what is lazy has been loaded.
         let _ = shell("tare ps");
         if up {

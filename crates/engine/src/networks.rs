@@ -7,7 +7,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::state::{PublishedPort, Record, Task, TaskEndpoint};
 use crate::{Engine, NetworkMode};
-use net::{BoundPort, EndpointConfig, Netns, Network, PortMap, PortRequest};
+use net::{BoundPort, EndpointConfig, Netns, NetnsCreation, Network, PortMap, PortRequest};
 use rustix::fd::OwnedFd;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -52,21 +52,25 @@ impl Engine {
             .into()
     }
 
-    /// Gives a container its network; what is made is noted in `task` as it is made.
-    pub(crate) fn connect(&self, record: &Record, task: &mut Task) -> Result<Connected> {
-        match record.host.network {
-            NetworkMode::Host => Ok(Connected::default()),
-            NetworkMode::None => Ok(Connected { netns: Some(create_netns()?), ..Connected::default() }),
-            NetworkMode::Bridge => self.connect_bridge(record, task).map_err(|e| Error {
-                message: format!("failed to set up container networking: {}", e.message),
-                ..e
-            }),
+    /// Gives a container its network; what is made is noted in `task` as it is made. `netns` is on its way;
+    /// `None` with the host's.
+    pub(crate) fn connect(
+        &self,
+        record: &Record,
+        task: &mut Task,
+        netns: Option<NetnsCreation>,
+    ) -> Result<Connected> {
+        let Some(netns) = netns else { return Ok(Connected::default()) };
+        if record.host.network != NetworkMode::Bridge {
+            return Ok(Connected { netns: Some(netns.finish()?), ..Connected::default() });
         }
+        self.connect_bridge(record, task, netns).map_err(|e| Error {
+            message: format!("failed to set up container networking: {}", e.message),
+            ..e
+        })
     }
 
-    fn connect_bridge(&self, record: &Record, task: &mut Task) -> Result<Connected> {
-        // Half a millisecond of kernel time that needs nothing from the rest.
-        let netns = Netns::begin()?;
+    fn connect_bridge(&self, record: &Record, task: &mut Task, netns: NetnsCreation) -> Result<Connected> {
         let lock = self.paths().lock("network")?;
         let network = self.open_network()?;
         let address = self.allocate(&network, &record.id)?;
@@ -210,13 +214,6 @@ pub(crate) fn resolv_conf(network: NetworkMode) -> Vec<u8> {
         NetworkMode::Bridge | NetworkMode::None => net::resolv::Namespace::Own { ipv6: false },
     };
     net::resolv::build(&host, path, namespace, &net::resolv::Overrides::default())
-}
-
-fn create_netns() -> Result<Netns> {
-    let mut step = sys::trace::step("network namespace", "unshare(2)");
-    let netns = step.check(Netns::create())?;
-    step.note(format_args!("net:[{}]", netns.inode()));
-    Ok(netns)
 }
 
 fn bridge_subnet() -> Option<(String, String)> {

@@ -43,9 +43,16 @@ pub struct Launch<'a> {
     pub config: &'a Config,
     /// Where `sys::trace` records go (`Settings::trace`).
     pub trace: Option<BorrowedFd<'a>>,
-    /// The container's network namespace (`Settings::has_netns`), held until the exit.
+    /// What it shall hold.
+    pub handed: Handed<'a>,
+}
+
+/// Descriptors that a shim holds until the exit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Handed<'a> {
+    /// The container's network namespace (`Settings::has_netns`).
     pub netns: Option<BorrowedFd<'a>>,
-    /// One socket for each of `Settings::ports`, held until the exit.
+    /// One socket for each of `Settings::ports`.
     pub ports: &'a [BorrowedFd<'a>],
 }
 
@@ -53,43 +60,83 @@ pub struct Launch<'a> {
 /// [`Request::Create`] then. When this fails no shim is left.
 pub fn launch(l: &Launch<'_>) -> Result<Connection> {
     let settings = &l.config.settings;
-    check(l)?;
-    let run_dir = open_dir(&settings.run_dir)?;
-    write_config(run_dir.as_fd(), l.config)?;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(Error::io("socketpair()"))?;
-    let mut connection = Connection::new(ours)?;
-    let mut step = sys::trace::step("shim", "posix_spawn(3)");
-    // The trace sink is there from the first step on.
-    let argv =
-        [OsStr::new("tare-runtime"), OsStr::new("shim"), settings.run_dir.as_os_str(), OsStr::new("trace")];
-    let fds: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd()).chain(l.trace).collect();
-    let spawned = step.check(sys::spawn::spawn(&sys::spawn::Spawn {
-        exe: l.exe,
-        argv: &argv[..argv.len() - usize::from(l.trace.is_none())],
-        env: &[],
-        fds: &fds,
-        setsid: false,
-    }))?;
-    step.note(format_args!("pid {}", spawned.pid));
-    drop(step);
-    drop(theirs);
-    // A shim that could not begin has left perhaps: then its last words are the reason, not the broken pipe.
-    let handed_over = connection.hold(l);
-    let greeted = connection.wait_for_hello();
-    if greeted.is_err() {
-        // ESRCH: it ended by itself.
-        let _ = sys::process::signal(spawned.pidfd.as_fd(), rustix::process::Signal::KILL.as_raw());
+    Launching::begin(l.exe, &settings.run_dir, &settings.shim_cgroup, l.trace)?.finish(l.config, l.handed)
+}
+
+/// A shim that makes its world (cgroup, session, mount namespace) while the engine finds out what the container
+/// shall be. Dropped, or left by an engine that dies, it ends: it has made nothing that stays.
+#[derive(Debug)]
+pub struct Launching {
+    socket: Option<OwnedFd>,
+    /// The process that was started makes the shim and ends.
+    maker: OwnedFd,
+    traced: bool,
+}
+
+impl Launching {
+    /// Starts the program; the run folder must exist.
+    pub fn begin(
+        exe: BorrowedFd<'_>,
+        run_dir: &Path,
+        shim_cgroup: &Path,
+        trace: Option<BorrowedFd<'_>>,
+    ) -> Result<Self> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(Error::io("socketpair()"))?;
+        let mut step = sys::trace::step("shim", "posix_spawn(3)");
+        let words = ["tare-runtime", "shim"].map(OsStr::new);
+        let argv = [words[0], words[1], run_dir.as_os_str(), shim_cgroup.as_os_str(), OsStr::new("trace")];
+        // The trace sink is there from the first step on.
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd()).chain(trace).collect();
+        let spawned = step.check(sys::spawn::spawn(&sys::spawn::Spawn {
+            exe,
+            argv: &argv[..argv.len() - usize::from(trace.is_none())],
+            env: &[],
+            fds: &fds,
+            setsid: false,
+        }))?;
+        step.note(format_args!("pid {}", spawned.pid));
+        Ok(Self { socket: Some(ours), maker: spawned.pidfd, traced: trace.is_some() })
     }
-    // The process that was started has made the shim and is ending: no zombie stays with the engine. ECHILD:
-    // an engine that reaps every child was faster.
-    let _ = sys::process::wait(spawned.pidfd.as_fd());
-    greeted?;
-    // It says why in the same breath as hello, as an answer that nobody asked for.
-    match connection.queue.pop_front() {
-        Some(Incoming::Response { response: Response::Failed(failure), .. }) => Err(Error::Refused(failure)),
-        Some(_) => Err(Error::UnexpectedAnswer("a launch")),
-        None => handed_over.map(|()| connection),
+
+    /// Tells it what it is for; it answers with hello.
+    pub fn finish(mut self, config: &Config, handed: Handed<'_>) -> Result<Connection> {
+        let settings = &config.settings;
+        if settings.ports.len() != handed.ports.len()
+            || settings.has_netns != handed.netns.is_some()
+            || settings.trace != self.traced
+        {
+            // A mistake of the caller that would only show much later.
+            let message = "the descriptors handed over do not fit the configuration";
+            return Err(Error::Refused(Failure::new(protocol::FailureKind::Invalid, message)));
+        }
+        write_config(open_dir(&settings.run_dir)?.as_fd(), config)?;
+        let Some(socket) = self.socket.take() else { return Err(Error::Closed) };
+        // A shim that could not begin has left perhaps: then its last words are the reason, not the broken pipe.
+        let mut connection = Connection::before_hello(socket);
+        let handed_over = connection.greet().and_then(|()| connection.hold(handed));
+        let greeted = connection.wait_for_hello();
+        if greeted.is_err() {
+            // ESRCH: it ended by itself.
+            let _ = sys::process::signal(self.maker.as_fd(), rustix::process::Signal::KILL.as_raw());
+        }
+        greeted?;
+        // It says why in the same breath as hello, as an answer that nobody asked for.
+        match connection.queue.pop_front() {
+            Some(Incoming::Response { response: Response::Failed(failure), .. }) => {
+                Err(Error::Refused(failure))
+            }
+            Some(_) => Err(Error::UnexpectedAnswer("a launch")),
+            None => handed_over.map(|()| connection),
+        }
+    }
+}
+
+impl Drop for Launching {
+    fn drop(&mut self) {
+        drop(self.socket.take());
+        // No zombie stays with the engine. ECHILD: an engine that reaps every child was faster.
+        let _ = sys::process::wait(self.maker.as_fd());
     }
 }
 
@@ -207,14 +254,22 @@ impl Connection {
     }
 
     fn new(socket: OwnedFd) -> Result<Self> {
-        let mut connection = Self { socket, decoder: Decoder::default(), queue: VecDeque::new(), next_id: 1 };
-        connection.write(&Hello::OURS.encode(), &[])?;
+        let mut connection = Self::before_hello(socket);
+        connection.greet()?;
         Ok(connection)
     }
 
+    fn before_hello(socket: OwnedFd) -> Self {
+        Self { socket, decoder: Decoder::default(), queue: VecDeque::new(), next_id: 1 }
+    }
+
+    fn greet(&mut self) -> Result<()> {
+        self.write(&Hello::OURS.encode(), &[])
+    }
+
     /// Hands over all descriptors of a launch, in as many frames as they need.
-    fn hold(&mut self, l: &Launch<'_>) -> Result<()> {
-        let (mut netns, mut ports) = (l.netns, l.ports);
+    fn hold(&mut self, handed: Handed<'_>) -> Result<()> {
+        let (mut netns, mut ports) = (handed.netns, handed.ports);
         while netns.is_some() || !ports.is_empty() {
             let mut fds: Vec<BorrowedFd<'_>> = netns.into_iter().collect();
             let (now, rest) = ports.split_at(ports.len().min(MAX_FRAME_FDS - fds.len()));
@@ -323,19 +378,6 @@ fn incoming(frame: Frame<OwnedFd>) -> Result<Incoming> {
 
 fn is(error: &sys::Error, errno: rustix::io::Errno) -> bool {
     error.errno() == errno.raw_os_error()
-}
-
-/// A launch whose descriptors and settings differ is a mistake of the caller that would only show much later.
-fn check(l: &Launch<'_>) -> Result<()> {
-    let settings = &l.config.settings;
-    let fits = settings.ports.len() == l.ports.len()
-        && settings.has_netns == l.netns.is_some()
-        && settings.trace == l.trace.is_some();
-    if fits {
-        return Ok(());
-    }
-    let message = "the descriptors handed over do not fit the configuration";
-    Err(Error::Refused(Failure::new(protocol::FailureKind::Invalid, message)))
 }
 
 fn open_dir(path: &Path) -> Result<OwnedFd> {

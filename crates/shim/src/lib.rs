@@ -37,17 +37,19 @@ use std::process::ExitCode;
 
 pub use error::{Error, Result};
 
-/// The shim role of `tare-runtime`: `tare-runtime shim RUN_FOLDER [trace]`, with the engine's socket as
+/// The shim role of `tare-runtime`: `tare-runtime shim RUN_FOLDER SHIM_CGROUP [trace]`, with the engine's socket as
 /// descriptor 0 and, with `trace`, a sink for `sys::trace` as descriptor 1. `args` are those after the
 /// program's name and its role.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let (run_dir, trace) = match &args[..] {
-        [run_dir] => (run_dir, false),
-        [run_dir, word] if word == "trace" => (run_dir, true),
+    let (run_dir, cgroup, trace) = match &args[..] {
+        [run_dir, cgroup] => (run_dir, cgroup, false),
+        [run_dir, cgroup, word] if word == "trace" => (run_dir, cgroup, true),
         _ => {
             // Nobody else is told: a person called it by hand.
-            eprintln!("tare-runtime shim: started by tare only; usage: tare-runtime shim RUN_FOLDER [trace]");
+            eprintln!(
+                "tare-runtime shim: started by tare only; usage: tare-runtime shim RUN_FOLDER SHIM_CGROUP [trace]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -57,7 +59,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         sys::trace::set_process_sink(sink);
     }
     let mut socket = Some(socket);
-    match begin(Path::new(run_dir), &mut socket) {
+    match begin(Path::new(run_dir), Path::new(cgroup), &mut socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tell(socket.as_ref(), &e);
@@ -68,13 +70,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The first process only makes the shim, born in its cgroup, and ends: nobody has to reap the shim. The
 /// socket is taken by the shim when all else has gone well.
-fn begin(run_dir: &Path, socket: &mut Option<OwnedFd>) -> Result<()> {
+fn begin(run_dir: &Path, cgroup: &Path, socket: &mut Option<OwnedFd>) -> Result<()> {
     world::close_all_but(socket.as_ref(), sys::trace::current_sink().as_deref())?;
     let folder = monitor::open_dir(run_dir)?;
-    let settings = monitor::read_settings(&folder)?;
-    let group = world::make_cgroup(&settings.shim_cgroup)?;
+    let group = world::make_cgroup(cgroup)?;
     world::fork_into(group, |group| {
-        let served = world::enter(group).and_then(|()| serve(run_dir, folder, settings, socket));
+        let served = world::enter(group).and_then(|()| serve(run_dir, folder, socket));
         if let Err(e) = &served {
             tell(socket.as_ref(), e);
         }
@@ -82,12 +83,13 @@ fn begin(run_dir: &Path, socket: &mut Option<OwnedFd>) -> Result<()> {
     })
 }
 
-fn serve(
-    run_dir: &Path,
-    folder: OwnedFd,
-    settings: config::Settings,
-    socket: &mut Option<OwnedFd>,
-) -> Result<()> {
+/// Serves, once the engine has said what: its first bytes come when the configuration is written. An engine that
+/// leaves before has no use for a shim.
+fn serve(run_dir: &Path, folder: OwnedFd, socket: &mut Option<OwnedFd>) -> Result<()> {
+    if !socket.as_ref().map_or(Ok(false), world::wait_for_word)? {
+        return Ok(());
+    }
+    let settings = monitor::read_settings(&folder)?;
     let monitor = Monitor::new(run_dir, folder, settings)?;
     // From here on the connection is one like any other: no copy of it may stay behind.
     let Some(socket) = socket.take() else { return Err(Error::Closed) };

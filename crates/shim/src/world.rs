@@ -11,8 +11,10 @@
 
 use crate::{Error, Result};
 use cgroup::{Cgroup, Layout};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::net::{RecvFlags, recv};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 
@@ -44,6 +46,22 @@ const LIMITS: [(Resource, Option<u64>, Option<u64>); 13] = [
 /// before all else: when the rest fails, the reason can be told.
 pub fn take(stdio: BorrowedFd<'_>) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(stdio, 3).map_err(Error::io("fcntl(F_DUPFD_CLOEXEC)"))
+}
+
+/// Waits for the engine's first byte, which is left in the socket; `false` when the engine has gone instead.
+pub fn wait_for_word(socket: &OwnedFd) -> Result<bool> {
+    let mut fds = [PollFd::new(socket, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, None) {
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Error::io("poll()")(e)),
+        }
+    }
+    let mut first = [0u8];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    // A peer that closed is the end of the stream, or a reset.
+    Ok(recv(socket, &mut first, flags).is_ok_and(|(count, _)| count > 0))
 }
 
 /// The shim's own place in the cgroup tree, away from the caller and the container.

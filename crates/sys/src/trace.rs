@@ -120,6 +120,14 @@ pub fn with_sink<T>(sink: Arc<OwnedFd>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// As [`with_sink`] where there is a sink: what a thread hands on to the one that continues its work.
+pub fn inherit<T>(sink: Option<Arc<OwnedFd>>, work: impl FnOnce() -> T) -> T {
+    match sink {
+        Some(sink) => with_sink(sink, work),
+        None => work(),
+    }
+}
+
 /// The sink of this thread, or of the process, to pass it on to another.
 pub fn current_sink() -> Option<Arc<OwnedFd>> {
     if !enabled() {

@@ -7,11 +7,13 @@ use crate::networks::Connected;
 use crate::spec::{self, Inputs};
 use crate::state::{Record, Task};
 use crate::{Engine, NetworkMode};
-use rustix::fd::{AsFd, BorrowedFd};
-use shim::client::{Connection, Incoming, Launch, launch};
+use net::Netns;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use shim::client::{Connection, Handed, Incoming, Launching};
 use shim::config::{Config, Log, MountData, Settings};
 use shim::protocol::{Event, Request, Response};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use sys::clock::Time;
 
@@ -99,11 +101,18 @@ impl Engine {
         attaches: Vec<super::pending::PendingAttach>,
         supervise: bool,
     ) -> Result<Connection> {
+        // Two things that need nothing from the rest are under way while the rest is found out: the network
+        // namespace, half a millisecond of the kernel's, and the shim's own world.
+        let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
+        let launching = self.begin_shim(record)?;
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
-        let connected = self.connect(record, task)?;
+        let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
         let config = self.shim_config(record, task, &connected, mounts)?;
-        let mut connection = self.launch_shim(&config, &connected)?;
+        let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
+        let handed = Handed { netns: connected.netns.as_ref().map(AsFd::as_fd), ports: &sockets };
+        let mut connection =
+            launching.finish(&config, handed).map_err(|e| Error::internal("start the shim", &e))?;
         let (created, _) =
             connection.call(&Request::Create, &[], Some(CREATE_PATIENCE)).map_err(create_error)?;
         let Response::Created { pid, start_time, warnings } = created else {
@@ -134,22 +143,18 @@ impl Engine {
         Ok(connection)
     }
 
-    fn launch_shim(&self, config: &Config, connected: &Connected) -> Result<Connection> {
+    fn begin_shim(&self, record: &Record) -> Result<Launching> {
+        let run_dir = self.paths().task(&record.id);
+        make_private(&run_dir)?;
         let program = &self.options().runtime_program;
         let mut step = sys::trace::step("protected copy", "open_tree(2)");
         step.note(format_args!("{}", program.display()));
         let exe = step.check(sys::clone_exe::open(program))?;
         drop(step);
         let trace = sys::trace::current_sink();
-        let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
-        launch(&Launch {
-            exe: exe.as_fd(),
-            config,
-            trace: trace.as_ref().map(|t| t.as_fd()),
-            netns: connected.netns.as_ref().map(AsFd::as_fd),
-            ports: &sockets,
-        })
-        .map_err(|e| Error::internal("start the shim", &e))
+        let trace = trace.as_ref().map(|t| t.as_fd());
+        Launching::begin(exe.as_fd(), &run_dir, Path::new(SHIM_CGROUP), trace)
+            .map_err(|e| Error::internal("start the shim", &e))
     }
 
     fn shim_config(
@@ -161,9 +166,7 @@ impl Engine {
     ) -> Result<Config> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
-        for folder in [&run_dir, &root] {
-            make_private(folder)?;
-        }
+        make_private(&root)?;
         let spec = self.build_spec(record, task, &root, &mounts)?;
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
@@ -288,14 +291,16 @@ impl Engine {
         let (engine, id) = (self.clone(), id.to_string());
         let connection = AsyncConnection::new(connection)?;
         self.pending().supervise(&id);
+        // The story that tells the start tells its end too.
+        let sink = sys::trace::current_sink();
         tokio::spawn(async move {
-            engine.watch(&id, connection).await;
+            engine.watch(&id, connection, sink).await;
             engine.pending().supervise_done(&id);
         });
         Ok(())
     }
 
-    async fn watch(&self, id: &str, mut connection: AsyncConnection) {
+    async fn watch(&self, id: &str, mut connection: AsyncConnection, sink: Option<Arc<OwnedFd>>) {
         let mut told = false;
         while let Ok(Some(incoming)) = connection.next().await {
             if matches!(incoming, Incoming::Event(Event::Exited(_))) {
@@ -304,7 +309,7 @@ impl Engine {
             }
         }
         let (engine, id) = (self.clone(), id.to_string());
-        let clean = move || engine.task_exited(&id);
+        let clean = move || sys::trace::inherit(sink, || engine.task_exited(&id));
         let cleaned = if self.options().long_lived {
             tokio::task::spawn_blocking(clean)
                 .await

@@ -34,11 +34,8 @@ impl Monitor {
             }
             Request::Kill { signal, all, exec_id } => self.kill(asked, signal, all, exec_id.as_deref()),
             Request::Exec { exec_id, process, stdio, trace } => {
-                let exec = || self.exec(asked, exec_id, &process, stdio);
-                match fds.into_iter().next().filter(|_| trace) {
-                    Some(sink) => sys::trace::with_sink(Arc::new(sink), exec),
-                    None => exec(),
-                }
+                let sink = fds.into_iter().next().filter(|_| trace).map(Arc::new);
+                sys::trace::inherit(sink, || self.exec(asked, exec_id, &process, stdio));
             }
             Request::ExecWait { exec_id } => self.exec_wait(asked, &exec_id),
             Request::Wait => self.wait(asked),

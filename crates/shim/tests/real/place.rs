@@ -1,7 +1,7 @@
 //! A place for one container: folders, a root file system with the probe, a cgroup, and how to look at it.
 
 use oci::runtime::{Linux, Memory, Mount, Namespace, NamespaceKind, Process, Resources, Root, Spec};
-use shim::client::{Connection, Launch, launch};
+use shim::client::{Connection, Handed, Launch, launch};
 use shim::config::{Config, Log, Port, Proto, Settings, VERSION};
 use shim::exit::ExitRecord;
 use shim::protocol::{Request, Response};
@@ -67,7 +67,12 @@ impl Place {
         let ports: Vec<_> = wanted.port.iter().map(|(fd, _)| fd.as_fd()).collect();
         let config = self.config(wanted);
         let trace = wanted.trace.as_ref().map(AsFd::as_fd);
-        launch(&Launch { exe: exe.as_fd(), config: &config, trace, netns: None, ports: &ports })
+        launch(&Launch {
+            exe: exe.as_fd(),
+            config: &config,
+            trace,
+            handed: Handed { netns: None, ports: &ports },
+        })
     }
 
     /// Creates and starts; returns init's pid.
