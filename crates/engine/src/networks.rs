@@ -155,9 +155,9 @@ impl Engine {
         })
     }
 
-    /// Takes a task's network away: published ports and the address. The veth pair goes with
-    /// the namespace, whose last descriptor the shim closes.
-    pub(crate) fn disconnect(&self, id: &str, task: &Task) -> Result<()> {
+    /// Takes a task's published ports away. The address is freed with the row; the veth pair goes with the
+    /// namespace, whose last descriptor the shim closes.
+    pub(crate) fn disconnect(&self, task: &Task) -> Result<()> {
         let Some(endpoint) = &task.endpoint else { return Ok(()) };
         let maps = port_maps(endpoint);
         if !maps.is_empty() {
@@ -168,13 +168,7 @@ impl Engine {
             network.unpublish(&maps)?;
             network.flush_connections(endpoint.address)?;
         }
-        let freed = i64::try_from(sys::clock::monotonic_ns()).unwrap_or(i64::MAX);
-        self.state()?.run()?.write(|t| {
-            let sql =
-                "UPDATE addresses SET container = NULL, freed = ?3 WHERE network = ?1 AND container = ?2";
-            t.execute(sql, &[DEFAULT.into(), id.into(), freed.into()])?;
-            Ok(())
-        })
+        Ok(())
     }
 }
 

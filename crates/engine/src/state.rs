@@ -295,15 +295,13 @@ impl State {
     }
 
     /// Forgets the execs of a container whose task has ended.
-    pub(crate) fn delete_execs(&self, container: &str) -> Result<()> {
-        self.run()?.write(|t| {
-            t.execute("DELETE FROM execs WHERE container = ?1", &[container.into()])?;
-            Ok(())
-        })
-    }
-
+    /// Forgets a task with its execs, and frees its addresses.
     pub(crate) fn delete_task(&self, id: &str) -> Result<()> {
+        let freed = i64::try_from(sys::clock::monotonic_ns()).unwrap_or(i64::MAX);
         self.run()?.write(|t| {
+            let free = "UPDATE addresses SET container = NULL, freed = ?2 WHERE container = ?1";
+            t.execute(free, &[id.into(), freed.into()])?;
+            t.execute("DELETE FROM execs WHERE container = ?1", &[id.into()])?;
             t.execute("DELETE FROM tasks WHERE id = ?1", &[id.into()])?;
             Ok(())
         })

@@ -113,14 +113,13 @@ impl Engine {
 
     /// Takes back everything of a task that is not the container's, the row last.
     pub(crate) fn forget_task(&self, id: &str, task: &Task) -> Result<()> {
-        self.disconnect(id, task)?;
+        self.disconnect(task)?;
         match std::fs::remove_dir_all(self.paths().task(id)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(crate::error::io("remove the run folder")(e));
             }
             _ => {}
         }
-        self.state()?.delete_execs(id)?;
         self.state()?.delete_task(id)
     }
 }

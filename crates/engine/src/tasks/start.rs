@@ -136,8 +136,9 @@ impl Engine {
         task.owner = None;
         self.state()?.put_task(&record.id, task)?;
         if supervise {
-            // Promised before it runs: a short run would end unsupervised.
-            connection.call(&Request::Supervise, &[], Some(SHIM_PATIENCE)).map_err(create_error)?;
+            // Promised before it runs: a short run would end unsupervised. Its answer is not waited for: a shim
+            // that refused would have somebody else clean up as well, which may be done twice.
+            connection.send(&Request::Supervise, &[]).map_err(create_error)?;
         }
         connection.call(&Request::Start, &[], Some(SHIM_PATIENCE)).map_err(create_error)?;
         Ok(connection)
