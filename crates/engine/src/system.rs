@@ -4,7 +4,6 @@ use crate::containers::ListFilter;
 use crate::error::{Result, io};
 use crate::{Engine, Status};
 use oci::runtime as spec;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
 /// Figures for `info`.
@@ -109,25 +108,15 @@ pub(crate) fn host_devices() -> Result<Vec<spec::Device>> {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {
             let path = entry.path();
-            let Ok(meta) = path.symlink_metadata() else { continue };
+            let Ok(kind) = entry.file_type() else { continue };
             let name = entry.file_name();
-            let kind = meta.file_type();
             if kind.is_dir() {
                 if !["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"].iter().any(|n| name == *n)
                 {
                     folders.push(path);
                 }
-            } else if (kind.is_char_device() || kind.is_block_device()) && name != "console" {
-                let number = meta.rdev();
-                devices.push(spec::Device {
-                    path,
-                    kind: if kind.is_char_device() { "c" } else { "b" }.to_string(),
-                    major: i64::from(rustix::fs::major(number)),
-                    minor: i64::from(rustix::fs::minor(number)),
-                    file_mode: Some(meta.mode() & 0o7777),
-                    uid: Some(meta.uid()),
-                    gid: Some(meta.gid()),
-                });
+            } else if name != "console" {
+                devices.extend(crate::machine::device_at(&path, &path));
             }
         }
     }

@@ -287,6 +287,7 @@ fn host_config(from: HostConfig, network: NetworkMode) -> engine::HostConfig {
         console_size: (columns, rows),
         container_id_file: from.container_id_file,
         shm_size: from.shm_size,
+        ..engine::HostConfig::default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! A container's status is never stored: it follows from the task row, the shim's lock and the
 //! last run, so that no crash can leave a lie behind.
 
+mod check;
 mod create;
 mod names;
 mod remove;
@@ -234,7 +235,8 @@ impl Engine {
             "json-file" => self.paths().log(&record.id).to_string_lossy().into_owned(),
             _ => String::new(),
         };
-        let private = self.cgroup_layout()?.version() == cgroup::Version::V2 && !record.host.privileged;
+        let v2 = self.cgroup_layout()?.version() == cgroup::Version::V2;
+        let private = crate::spec::private_cgroups(&record.host, v2);
         Ok(Container {
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),
