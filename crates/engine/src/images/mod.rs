@@ -41,9 +41,9 @@ pub struct ImageInfo {
     pub created_ns: i64,
     /// When its name was last given.
     pub tagged_ns: i64,
-    /// Bytes of blobs and unpacked layers.
+    /// Bytes of blobs and unpacked layers; Docker's list does not count the index.
     pub size: u64,
-    /// Bytes of blobs alone.
+    /// Bytes of blobs alone, the index among them.
     pub content_size: u64,
     /// How many containers were made of it.
     pub containers: usize,
@@ -163,7 +163,7 @@ impl Engine {
         let first = rows.first().ok_or_else(|| Error::not_found("No such image"))?;
         let store = self.store()?;
         let view = self.view(first).ok();
-        let (blobs, unpacked) = store.image_size(&first.target)?;
+        let size = store.image_size(&first.target)?;
         let mut tags = Vec::new();
         let mut digests = Vec::new();
         for name in rows.iter().filter_map(|r| r.name.as_ref()) {
@@ -183,8 +183,8 @@ impl Engine {
             digests,
             created_ns: created.map_or(0, |t| t.0),
             tagged_ns: rows.iter().map(|r| r.updated.0).max().unwrap_or(0),
-            size: blobs.saturating_add(unpacked),
-            content_size: blobs,
+            size: size.blobs.saturating_add(size.unpacked),
+            content_size: size.blobs.saturating_add(size.index),
             containers: self
                 .state()?
                 .containers()?
