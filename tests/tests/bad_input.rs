@@ -42,7 +42,7 @@ fn what_is_wrong_is_said(host: &TestHost, engine: Engine) {
         (&["inspect", "nosuch"], 1, "No such object: nosuch"),
         (&["rm", "nosuch"], 1, "No such container: nosuch"),
         (&["exec", "nosuch", "true"], 1, "No such container: nosuch"),
-        (&["load", "-i", "/etc/passwd"], 1, "invalid tar"),
+        (&["load", "-i", "/etc/passwd"], 1, "archive/tar: invalid tar header"),
     ];
     for (args, code, text) in cases {
         let output = host.cli(engine, args);

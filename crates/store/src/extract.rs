@@ -175,7 +175,7 @@ impl Extractor {
                 let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let n = data.read_data(&mut self.buffer[..want])?;
                 if n == 0 {
-                    return Err(broken("ends within a sparse file"));
+                    return Err(Error::Truncated);
                 }
                 sys::durable::write_all(fd, &self.buffer[..n]).map_err(|e| call(entry, "write", e))?;
                 left -= n as u64;
