@@ -31,9 +31,10 @@ pub struct ResolvedImage {
 pub struct ImageInfo {
     /// `sha256:…` of the manifest or index.
     pub id: String,
-    /// `name:tag`, familiar form.
+    /// All its names, `name:tag` or (when it was pulled by digest) `name@sha256:…`, familiar form, sorted by
+    /// their full form.
     pub tags: Vec<String>,
-    /// `name@sha256:…`, familiar form.
+    /// `name@sha256:…` for each repository that it has a name in, in the same order.
     pub digests: Vec<String>,
     /// What the names point to.
     pub target: oci::Descriptor,
@@ -71,6 +72,20 @@ impl Engine {
     /// The id of the image that a name, an id or a prefix of one means.
     pub fn image_id(&self, word: &str) -> Result<String> {
         Ok(self.find_image(word)?.target.digest.to_string())
+    }
+
+    /// What `ps` shows as the image of each container: the word that it was made with, or the image's id when
+    /// that word means another image now.
+    pub fn image_words(&self, containers: &[crate::Container]) -> Vec<String> {
+        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        let mut words = Vec::with_capacity(containers.len());
+        for container in containers {
+            let word = container.config.image.as_str();
+            let id = known.entry(word).or_insert_with(|| self.image_id(word).ok());
+            let same = id.as_ref() == Some(&container.image_id);
+            words.push(if same { word } else { &container.image_id }.to_owned());
+        }
+        words
     }
 
     /// All images, newest first. One entry per id.
@@ -167,9 +182,7 @@ impl Engine {
         let mut tags = Vec::new();
         let mut digests = Vec::new();
         for name in rows.iter().filter_map(|r| r.name.as_ref()) {
-            if name.tag().is_some() {
-                tags.push(name.familiar());
-            }
+            tags.push(name.familiar());
             let digest = format!("{}@{}", name.familiar_name(), first.target.digest);
             if !digests.contains(&digest) {
                 digests.push(digest);
