@@ -141,7 +141,7 @@ impl Engine {
             && prefix.len() <= 64
             && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         // A name goes before a prefix of an id, except for a whole id.
-        if prefix.len() < 64
+        if !(hex && prefix.len() == 64)
             && let Ok(AnyReference::Named(name)) = AnyReference::parse(word)
             && let Some(image) = self.by_name(&name)?
         {
