@@ -4,6 +4,7 @@ use crate::containers::ListFilter;
 use crate::error::{Result, io};
 use crate::{Engine, Status};
 use oci::runtime as spec;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
@@ -40,9 +41,17 @@ pub struct SystemInfo {
     pub ipv4_forwarding: bool,
     /// The memory controller counts swap too.
     pub swap_limit: bool,
+    /// A name for this installation, made up when it was first asked for.
+    pub id: String,
+    /// Descriptors that this process has open.
+    pub open_files: usize,
     /// Docker's warnings.
     pub warnings: Vec<String>,
 }
+
+const ID_FILE: &str = "engine-id";
+/// A UUID's text (RFC 9562).
+const ID_LENGTH: usize = 36;
 
 impl Engine {
     /// Counts and describes.
@@ -80,8 +89,30 @@ impl Engine {
             data_root: self.paths().data.clone(),
             ipv4_forwarding: forwarding,
             swap_limit,
+            id: self.installation_id()?,
+            open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             warnings,
         })
+    }
+
+    /// Read from the data root; the first process that asks makes it.
+    fn installation_id(&self) -> Result<String> {
+        let data = &self.paths().data;
+        let file = data.join(ID_FILE);
+        let read = || {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let text = text.trim();
+            (text.len() == ID_LENGTH).then(|| text.to_string())
+        };
+        if let Some(id) = read() {
+            return Ok(id);
+        }
+        let uuid = "/proc/sys/kernel/random/uuid";
+        let id = std::fs::read_to_string(uuid).map_err(io(format!("read {uuid}")))?.trim().to_string();
+        let dir = std::fs::File::open(data).map_err(io(format!("open {}", data.display())))?;
+        sys::durable::write(dir.as_fd(), ID_FILE, id.as_bytes(), 0o600)?;
+        // Of several that make one at once the last wins.
+        Ok(read().unwrap_or(id))
     }
 }
 

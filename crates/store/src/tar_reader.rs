@@ -102,7 +102,9 @@ impl<R: Read> TarReader<R> {
 
     /// The next entry; what was not read of the one before is skipped. `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
-        self.skip_rest()?;
+        if !self.skip_rest()? {
+            return Ok(None);
+        }
         let mut pax = Pax::default();
         let mut long_name = None;
         let mut long_link = None;
@@ -250,12 +252,22 @@ impl<R: Read> TarReader<R> {
         Ok(bytes)
     }
 
-    fn skip_rest(&mut self) -> Result<()> {
+    /// Passes over the rest of the entry and its padding. A stream that ends within the padding ends with
+    /// this entry, as Go reads it: false.
+    fn skip_rest(&mut self) -> Result<bool> {
         let mut scratch = [0; 32 << 10];
         while self.read_data(&mut scratch)? > 0 {}
         self.data = std::mem::take(&mut self.padding);
-        while self.read_data(&mut scratch)? > 0 {}
-        Ok(())
+        while self.data > 0 {
+            match self.read_data(&mut scratch) {
+                Err(Error::Truncated) => {
+                    self.data = 0;
+                    return Ok(false);
+                }
+                other => other.map(drop)?,
+            }
+        }
+        Ok(true)
     }
 
     /// Fills a block; false at the end of the stream.
