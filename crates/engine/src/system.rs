@@ -4,7 +4,6 @@ use crate::containers::ListFilter;
 use crate::error::{Result, io};
 use crate::{Engine, Status};
 use oci::runtime as spec;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
@@ -41,17 +40,13 @@ pub struct SystemInfo {
     pub ipv4_forwarding: bool,
     /// The memory controller counts swap too.
     pub swap_limit: bool,
-    /// A name for this installation, made up when it was first asked for.
+    /// A name for this installation.
     pub id: String,
     /// Descriptors that this process has open.
     pub open_files: usize,
     /// Docker's warnings.
     pub warnings: Vec<String>,
 }
-
-const ID_FILE: &str = "engine-id";
-/// A UUID's text (RFC 9562).
-const ID_LENGTH: usize = 36;
 
 impl Engine {
     /// Counts and describes.
@@ -89,31 +84,25 @@ impl Engine {
             data_root: self.paths().data.clone(),
             ipv4_forwarding: forwarding,
             swap_limit,
-            id: self.installation_id()?,
+            id: self.installation_id(),
             open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             warnings,
         })
     }
 
-    /// Read from the data root; the first process that asks makes it.
-    fn installation_id(&self) -> Result<String> {
-        let data = &self.paths().data;
-        let file = data.join(ID_FILE);
-        let read = || {
-            let text = std::fs::read_to_string(&file).unwrap_or_default();
-            let text = text.trim();
-            (text.len() == ID_LENGTH).then(|| text.to_string())
-        };
-        if let Some(id) = read() {
-            return Ok(id);
-        }
-        let uuid = "/proc/sys/kernel/random/uuid";
-        let id = std::fs::read_to_string(uuid).map_err(io(format!("read {uuid}")))?.trim().to_string();
-        let dir = std::fs::File::open(data).map_err(io(format!("open {}", data.display())))?;
-        sys::durable::write(dir.as_fd(), ID_FILE, id.as_bytes(), 0o600)?;
-        // Of several that make one at once the last wins.
-        Ok(read().unwrap_or(id))
+    /// The same for every process of this installation, and none of the machine's own names can be read from
+    /// it: a digest of machine and data root in the form of a UUID (RFC 9562, version 8).
+    fn installation_id(&self) -> String {
+        let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        let machine = if machine.trim().is_empty() { host_name() } else { machine.trim().to_string() };
+        let text = format!("tare:{machine}:{}", self.paths().data.display());
+        as_uuid(oci::Digest::sha256(text.as_bytes()).hex())
     }
+}
+
+/// The first 122 free bits of hex digits.
+fn as_uuid(hex: &str) -> String {
+    format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30])
 }
 
 /// The host's name.
@@ -164,4 +153,16 @@ pub(crate) fn host_devices() -> Result<Vec<spec::Device>> {
     }
     devices.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(devices)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_id_is_a_uuid() {
+        let hex = oci::Digest::sha256(b"x").hex().to_string();
+        let id = super::as_uuid(&hex);
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!((&id[14..15], &id[19..20]), ("8", "8"), "version and variant");
+    }
 }

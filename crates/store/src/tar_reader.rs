@@ -252,11 +252,18 @@ impl<R: Read> TarReader<R> {
         Ok(bytes)
     }
 
+    /// Passes over the rest of the entry's data.
+    pub(crate) fn skip_data(&mut self) -> Result<()> {
+        let mut scratch = [0; 32 << 10];
+        while self.read_data(&mut scratch)? > 0 {}
+        Ok(())
+    }
+
     /// Passes over the rest of the entry and its padding. A stream that ends within the padding ends with
     /// this entry, as Go reads it: false.
     fn skip_rest(&mut self) -> Result<bool> {
-        let mut scratch = [0; 32 << 10];
-        while self.read_data(&mut scratch)? > 0 {}
+        self.skip_data()?;
+        let mut scratch = [0; BLOCK];
         self.data = std::mem::take(&mut self.padding);
         while self.data > 0 {
             match self.read_data(&mut scratch) {

@@ -1,8 +1,8 @@
 //! `rmi`: a name goes, and with its last name the image.
 //!
 //! What a word means decides (seen on dockerd 28.5.2). The *name* of a row takes that row away; the last one
-//! takes the image too, unless a container uses it: then the name needs force, and the image stays without a
-//! name. A *digest with a repository* means all names in that repository, an *id* all names; if these are all
+//! takes the image too (a name by digest beside the last tag does not keep it), unless a container uses it:
+//! then the name needs force, and the image stays without it. A *digest with a repository* means all names in that repository, an *id* all names; if these are all
 //! there are, the image goes: never from under a running container, from under a stopped one by force.
 
 use super::Engine;
@@ -43,7 +43,7 @@ impl Engine {
         let store = self.store()?;
         let digest = self.find_image(word)?.target.digest;
         let rows = store.images().by_digest(&digest)?;
-        let meant = Meant::of(word, &digest, &rows);
+        let mut meant = Meant::of(word, &digest, &rows);
         let mut goes = meant.all;
         if meant.all {
             let users = self.containers_of_image(digest.as_str())?.into_iter();
@@ -51,6 +51,9 @@ impl Engine {
                 users.map(|c| User { running: c.is_running(), id: c.id.clone() }).collect();
             meant.refuse_conflict(&digest, &users, force)?;
             goes = meant.exact.is_none() || users.is_empty();
+        }
+        if let (false, Some(exact)) = (goes, &meant.exact) {
+            meant.names = vec![exact.clone()];
         }
         let mut removed: Vec<Removed> =
             meant.names.iter().map(|name| Removed::Untagged(name.familiar())).collect();
@@ -80,8 +83,17 @@ impl Meant {
             Some(wanted) => wanted == name,
         };
         let exact = named.clone().filter(|wanted| names.contains(&wanted));
-        let meant: Vec<Reference> =
+        let mut meant: Vec<Reference> =
             names.iter().filter(|name| means(name)).map(|name| (*name).clone()).collect();
+        if let Some(wanted) = &named {
+            let digests = || names.iter().filter(|n| n.name() == wanted.name() && n.tag().is_none());
+            if wanted.digest().is_none()
+                && !meant.is_empty()
+                && meant.len() + digests().count() == names.len()
+            {
+                meant.extend(digests().map(|name| (*name).clone()));
+            }
+        }
         Meant { all: meant.len() == names.len(), names: meant, exact, is_id: named.is_none() }
     }
 
@@ -160,6 +172,9 @@ mod tests {
             (&r_at, vec!["r/a:1", "r/b:1"], "r/a:1".into()),
             (&r_at, vec!["r/a:1", &r_at], format!("r/a:1,{r_at}!")),
             (&r_at, vec!["r/b:1"], String::new()),
+            ("r/a:1", vec!["r/a:1", &r_at], format!("r/a:1,{r_at}!")),
+            ("r/a:1", vec!["r/a:1", "r/a:2", &r_at], "r/a:1".into()),
+            ("r/a:1", vec!["r/a:1", &r_at, "r/b:1"], "r/a:1".into()),
             (&r_at, vec![&r_at], format!("{r_at}!")),
             (&id, vec!["r/a:1", "r/b:1"], "r/a:1,r/b:1!".into()),
             ("7bc5", vec!["r/a:1", "r/b:1"], "r/a:1,r/b:1!".into()),

@@ -153,7 +153,10 @@ fn ingest<R: Read>(store: &Store, name: &str, size: u64, tar: &mut TarReader<R>)
     let expected = named.and_then(|d| Digest::parse(&d).ok());
     let writer = match &expected {
         Some(digest) => match store.content().ingest(digest, size)? {
-            Ingest::Exists => return Ok(Descriptor::new("", digest.clone(), size)),
+            Ingest::Exists => {
+                tar.skip_data()?;
+                return Ok(Descriptor::new("", digest.clone(), size));
+            }
             Ingest::Writer(writer) if writer.offset() == 0 => *writer,
             // Half of it is here from a pull, or another process is at it: a second copy is simplest.
             Ingest::Writer(_) | Ingest::Busy { .. } => store.content().writer()?,
