@@ -7,6 +7,7 @@ mod check;
 mod create;
 mod names;
 mod remove;
+mod size;
 
 use crate::error::Result;
 use crate::state::{LastRun, Record, Task};
@@ -16,6 +17,7 @@ use std::net::Ipv4Addr;
 pub use crate::state::PublishedPort;
 pub use create::Created;
 pub(crate) use create::{bytes, new_id, prepare_bind, resolve_user_in};
+pub use size::Sizes;
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -330,5 +332,28 @@ impl Container {
     /// The network it is or would be in.
     pub fn network(&self) -> NetworkMode {
         self.host.network
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_with_and_without_their_slash() {
+        for (filter, expected) in [
+            ("p1", true),
+            ("^p1$", true),
+            ("^/p1$", true),
+            ("/p1", true),
+            ("^p", true),
+            ("^/p", true),
+            ("1$", true),
+            ("^1$", false),
+            ("/p$", false),
+            ("p2", false),
+        ] {
+            assert_eq!(name_matches("p1", filter), expected, "{filter}");
+        }
     }
 }
