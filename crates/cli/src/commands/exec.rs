@@ -5,10 +5,10 @@ use api::container::{ExecCreateRequest, ExecStartRequest};
 
 use super::run::detach_keys;
 use crate::attach::{self, End, Target, Wiring};
-use crate::create::environment;
+use crate::create::{environment, lines};
 use crate::error::Error;
 use crate::grammar::Parsed;
-use crate::session::{Session, variable};
+use crate::session::{Session, read_file, variable};
 use crate::signals::Signals;
 
 /// What Docker's CLI says when the keys that detach were typed.
@@ -20,7 +20,7 @@ pub async fn exec(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     if container.is_empty() {
         return Err(Error::failed("invalid container name or ID: value is empty"));
     }
-    let request = request(session, parsed);
+    let request = request(session, parsed)?;
     let client = session.client().await?;
     // That there is no such container is said before that there is no terminal.
     client.container_inspect(container, false).await?;
@@ -39,12 +39,13 @@ pub async fn exec(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     interactive(session, &client, &id, &request, &start).await
 }
 
-fn request(session: &Session<'_>, parsed: &Parsed) -> ExecCreateRequest {
+fn request(session: &Session<'_>, parsed: &Parsed) -> Result<ExecCreateRequest, Error> {
     let detach = parsed.switch("detach");
     let tty = parsed.switch("tty");
     let (rows, columns) = session.out.size().unwrap_or((0, 0));
-    let env = environment(&parsed.list("env"), &variable);
-    ExecCreateRequest {
+    let mut env = lines::pairs(&parsed.list("env-file"), &read_file, &variable).map_err(Error::failed)?;
+    env.extend(environment(&parsed.list("env"), &variable));
+    Ok(ExecCreateRequest {
         user: parsed.text("user").to_owned(),
         privileged: parsed.switch("privileged"),
         tty,
@@ -57,7 +58,7 @@ fn request(session: &Session<'_>, parsed: &Parsed) -> ExecCreateRequest {
         working_dir: parsed.text("workdir").to_owned(),
         cmd: Some(parsed.args[1..].to_vec()),
         detach,
-    }
+    })
 }
 
 async fn interactive(

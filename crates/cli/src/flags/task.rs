@@ -65,7 +65,7 @@ pub static EXEC: &[Flag] = &[
     Flag::switch("detach", "Detached mode: run command in the background").short('d'),
     Flag::text("detach-keys", "Override the key sequence for detaching a container"),
     Flag::list("env", "Set environment variables").short('e').check(checks::env),
-    Flag::list("env-file", "Read in a file of environment variables").later(),
+    Flag::list("env-file", "Read in a file of environment variables"),
     Flag::switch("interactive", "Keep STDIN open even if not attached").short('i'),
     Flag::switch("privileged", "Give extended privileges to the command"),
     Flag::switch("tty", "Allocate a pseudo-TTY").short('t'),
