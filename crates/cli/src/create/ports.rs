@@ -46,7 +46,7 @@ fn exposed_range(text: &str) -> Result<(u64, u64), String> {
         return Err("empty string specified for ports".to_owned());
     }
     let mut parts = text.split('-');
-    let port = |part: Option<&str>| part.map(|p| numbers::parse_port(p)).transpose();
+    let port = |part: Option<&str>| part.map(numbers::parse_port).transpose();
     let first = port(parts.next())?.unwrap_or_default();
     let last = port(parts.next())?.unwrap_or(first);
     if last < first {
