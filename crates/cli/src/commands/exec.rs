@@ -21,10 +21,11 @@ pub async fn exec(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         return Err(Error::failed("invalid container name or ID: value is empty"));
     }
     let request = request(session, parsed)?;
+    let detach = parsed.switch("detach");
     let client = session.client().await?;
     // That there is no such container is said before that there is no terminal.
     client.container_inspect(container, false).await?;
-    if !request.detach {
+    if !detach {
         session.check_tty(request.attach_stdin, request.tty)?;
     }
     let id = client.exec_create(container, &request).await?;
@@ -32,8 +33,8 @@ pub async fn exec(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         return Err(Error::failed("exec ID empty"));
     }
     let start =
-        ExecStartRequest { detach: request.detach, tty: request.tty, console_size: request.console_size };
-    if request.detach {
+        ExecStartRequest { detach, tty: request.tty, console_size: request.console_size };
+    if detach {
         return Ok(client.exec_start(&id, &start).await?);
     }
     interactive(session, &client, &id, &request, &start).await
@@ -57,7 +58,8 @@ fn request(session: &Session<'_>, parsed: &Parsed) -> Result<ExecCreateRequest, 
         env: (!env.is_empty()).then_some(env),
         working_dir: parsed.text("workdir").to_owned(),
         cmd: Some(parsed.args[1..].to_vec()),
-        detach,
+        // It is said when the exec starts.
+        detach: false,
     })
 }
 
