@@ -84,6 +84,8 @@ pub struct Flag {
     pub field: &'static str,
     /// Only for an engine on this operating system.
     pub engine_os: &'static str,
+    /// Only for an engine whose API is at least 1.x; 0 for each.
+    pub since: u32,
 }
 
 impl Flag {
@@ -102,6 +104,7 @@ impl Flag {
             own: false,
             field: "",
             engine_os: "",
+            since: 0,
         }
     }
     /// A switch.
@@ -140,6 +143,11 @@ impl Flag {
     pub const fn sent(mut self, field: &'static str) -> Flag {
         self.state = State::Sent;
         self.sets(field)
+    }
+    /// Only for engines that speak the API's version 1.`minor`.
+    pub const fn since(mut self, minor: u32) -> Flag {
+        self.since = minor;
+        self
     }
     /// Only for engines on this operating system.
     pub const fn engine_os(mut self, os: &'static str) -> Flag {

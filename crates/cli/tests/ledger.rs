@@ -56,8 +56,8 @@ fn words(argv: &str, folder: &str) -> Vec<String> {
 
 /// A value by its JSON pointer (RFC 6901).
 fn at<'a>(json: &'a Json, pointer: &str) -> Option<&'a Json> {
-    let keys = pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"));
-    keys.fold(Some(json), |json, key| json.and_then(|j| j.get(&key)))
+    let mut keys = pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"));
+    keys.try_fold(json, |json, key| json.get(&key))
 }
 
 /// An engine that has everything and whose containers end at once.
@@ -165,7 +165,9 @@ fn each_flag_has_a_row() {
     }
     let list = ["../shared", "../../shared"].iter().map(|p| root().join(p).join("surface/docker-cli.tsv"));
     match list.into_iter().find(|path| path.exists()) {
-        None => eprintln!("not compared with Docker's list: shared/surface/docker-cli.tsv is not on this machine"),
+        None => {
+            eprintln!("not compared with Docker's list: shared/surface/docker-cli.tsv is not on this machine")
+        }
         Some(path) => {
             let text = std::fs::read_to_string(path).unwrap();
             for line in text.lines() {
@@ -196,6 +198,11 @@ fn refusals_are_marked() {
             let named = flag.field.split('|').any(|f| f == field) || field.contains("Windows");
             assert!(named, "{}: {field} is not {}", row.flag, flag.field);
         }
-        assert!(flag.state != State::Ready || !row.shows.starts_with("refused"), "{}: {}", row.flag, row.shows);
+        assert!(
+            flag.state != State::Ready || !row.shows.starts_with("refused"),
+            "{}: {}",
+            row.flag,
+            row.shows
+        );
     }
 }

@@ -32,8 +32,7 @@ pub async fn exec(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     if id.is_empty() {
         return Err(Error::failed("exec ID empty"));
     }
-    let start =
-        ExecStartRequest { detach, tty: request.tty, console_size: request.console_size };
+    let start = ExecStartRequest { detach, tty: request.tty, console_size: request.console_size };
     if detach {
         return Ok(client.exec_start(&id, &start).await?);
     }

@@ -25,7 +25,6 @@ const NOT_IMPLEMENTED: u16 = 501;
 
 /// `create`: prints the id.
 pub async fn create(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
-    check_engine_os(session, parsed).await?;
     let mut plan = plan(session, parsed)?;
     let client = session.client().await?;
     let id = make(session, &client, &mut plan).await.map_err(|e| name_flags(session, parsed, e, |e| e))?;
@@ -34,7 +33,6 @@ pub async fn create(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
 
 /// `run`: create, attach, start, wait.
 pub async fn run(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
-    check_engine_os(session, parsed).await?;
     let mut plan = plan(session, parsed)?;
     let detach = parsed.switch("detach");
     let config = &mut plan.request.config;
@@ -62,29 +60,6 @@ pub async fn run(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     foreground(session, parsed, &client, &id, &plan).await
 }
 
-/// Flags that are for engines on another system than this one's.
-async fn check_engine_os(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
-    let mut used = parsed.used();
-    used.retain(|flag| !flag.engine_os.is_empty());
-    if used.is_empty() {
-        return Ok(());
-    }
-    // An engine that does not answer is told of by the request itself.
-    let Ok(ping) = session.client().await?.ping().await else { return Ok(()) };
-    used.retain(|flag| !ping.os_type.is_empty() && flag.engine_os != ping.os_type);
-    used.sort_by_key(|flag| flag.name);
-    let texts: Vec<String> = used
-        .iter()
-        .map(|flag| {
-            format!(
-                "\"--{}\" is only supported on a Docker daemon running on {}, but the Docker daemon is running on {}",
-                flag.name, flag.engine_os, ping.os_type
-            )
-        })
-        .collect();
-    if texts.is_empty() { Ok(()) } else { Err(Error::failed(texts.join("\n"))) }
-}
-
 /// An engine refuses what it cannot do by the name of a field; below its text stands the flag that set it.
 fn name_flags(
     session: &Session<'_>,
@@ -96,7 +71,7 @@ fn name_flags(
         return shown(error);
     };
     let mut used = parsed.used();
-    used.retain(|f| !f.field.is_empty() && f.field.split('|').any(|words| message.contains(words)));
+    used.retain(|f| f.field.split('|').any(|words| mentions(message, words)));
     let program = session.program;
     let hints: Vec<String> = used
         .iter()
@@ -107,6 +82,12 @@ fn name_flags(
         return error;
     }
     Error::Exit { code: REFUSED, message: format!("{error}{}", hints.concat()) }
+}
+
+/// Whether a text has these words: `HostConfig.Dns` is not in `HostConfig.DnsOptions`.
+fn mentions(text: &str, words: &str) -> bool {
+    let ends = |at: usize| !text[at..].starts_with(|c: char| c.is_ascii_alphanumeric());
+    !words.is_empty() && text.match_indices(words).any(|(at, found)| ends(at + found.len()))
 }
 
 /// Starts a container; that it runs already is fine, as for Docker's client.
