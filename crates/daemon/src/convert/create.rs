@@ -32,7 +32,7 @@ pub(crate) fn create(
     }
     check_restart(&host.restart_policy)?;
     check_mounts(&host)?;
-    refuse_host(&host)?;
+    refuse_host(&host, version)?;
     refuse_config(&request.config)?;
     let network = network_mode(&host.network_mode)?;
     refuse_endpoints(request.networking_config.as_ref(), network)?;
@@ -69,7 +69,7 @@ fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
         }
         "" | "no" => Ok(()),
         "always" | "unless-stopped" | "on-failure" => {
-            Err(Refusal::later(&format!("the restart policy {:?}", policy.name)))
+            Err(Refusal::later(&format!("HostConfig.RestartPolicy: the restart policy {:?}", policy.name)))
         }
         other => Err(Refusal::bad_request(format!(
             "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
@@ -96,7 +96,7 @@ fn check_mounts(host: &HostConfig) -> Result<(), Refusal> {
 }
 
 /// The fields of HostConfig that must be at a value which asks for nothing.
-fn refuse_host(host: &HostConfig) -> Result<(), Refusal> {
+fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let not_in = |value: &str, harmless: &[&str]| !value.is_empty() && !harmless.contains(&value);
     let asked = [
@@ -138,7 +138,14 @@ fn refuse_host(host: &HostConfig) -> Result<(), Refusal> {
         ("Devices", host.devices.as_ref().is_some_and(|list| !list.is_empty())),
         ("DeviceCgroupRules", some(&host.device_cgroup_rules)),
         ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
+        // Gone from the API with 1.42: newer clients do not send it, and dockerd does not read it.
+        ("KernelMemory", host.kernel_memory != 0 && version < ApiVersion::v1(42)),
         ("KernelMemoryTCP", host.kernel_memory_tcp != 0),
+        // Windows's own.
+        ("CpuCount", host.cpu_count != 0),
+        ("CpuPercent", host.cpu_percent != 0),
+        ("IOMaximumIOps", host.io_maximum_iops != 0),
+        ("IOMaximumBandwidth", host.io_maximum_bandwidth != 0),
         ("MemoryReservation", host.memory_reservation != 0),
         ("MemorySwappiness", host.memory_swappiness.is_some_and(|n| n != -1)),
         ("OomKillDisable", host.oom_kill_disable == Some(true)),
@@ -156,6 +163,8 @@ fn refuse_host(host: &HostConfig) -> Result<(), Refusal> {
 fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
     let asked = [
         ("Volumes", config.volumes.as_ref().is_some_and(|set| !set.is_empty())),
+        ("OnBuild", config.on_build.as_ref().is_some_and(|list| !list.is_empty())),
+        ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
         ("MacAddress", !config.mac_address.is_empty()),
         // A check that is switched off asks for nothing.
@@ -181,9 +190,9 @@ fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
         other if other.starts_with("container:") => {
-            Err(Refusal::later("sharing another container's network"))
+            Err(Refusal::later("HostConfig.NetworkMode: sharing another container's network"))
         }
-        other => Err(Refusal::later(&format!("the network {other}"))),
+        other => Err(Refusal::later(&format!("HostConfig.NetworkMode: the network {other}"))),
     }
 }
 
@@ -192,7 +201,9 @@ fn refuse_endpoints(networking: Option<&NetworkingConfig>, network: NetworkMode)
     let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
     for (name, settings) in endpoints.into_iter().flatten() {
         if network_mode(name)? != network {
-            return Err(Refusal::later("connecting a container to several networks"));
+            return Err(Refusal::later(
+                "NetworkingConfig.EndpointsConfig: connecting a container to several networks",
+            ));
         }
         if settings.as_ref().is_some_and(|settings| !asks_for_nothing(settings)) {
             return Err(Refusal::later(&format!("NetworkingConfig.EndpointsConfig[{name}]")));
@@ -333,12 +344,17 @@ mod tests {
             (r#"{"Image":"x","HostConfig":{"CpuShares":5}}"#, "HostConfig.CpuShares is not supported yet"),
             (r#"{"Image":"x","HostConfig":{"Dns":["1.1.1.1"]}}"#, "HostConfig.Dns is not supported yet"),
             (r#"{"Image":"x","HostConfig":{"PidMode":"host"}}"#, "HostConfig.PidMode is not supported yet"),
-            (r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#, "the network mine is not supported yet"),
+            (
+                r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#,
+                "HostConfig.NetworkMode: the network mine is not supported yet",
+            ),
             (
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
-                "sharing another container's network is not supported yet",
+                "HostConfig.NetworkMode: sharing another container's network is not supported yet",
             ),
             (r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#, "Healthcheck is not supported yet"),
+            (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
+            (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (r#"{"Image":"x","Volumes":{"/data":{}}}"#, "Volumes is not supported yet"),
             (
                 r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:01"}}}}"#,
@@ -346,7 +362,7 @@ mod tests {
             ),
             (
                 r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
-                "the restart policy \"always\" is not supported yet",
+                "HostConfig.RestartPolicy: the restart policy \"always\" is not supported yet",
             ),
             (
                 r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"x"}}}"#,
@@ -366,6 +382,101 @@ mod tests {
             r#"{"Image":"x","HostConfig":{"Runtime":"runc","IpcMode":"private","MemorySwappiness":null}}"#,
         ] {
             assert!(read(text).is_ok(), "{text}");
+        }
+    }
+
+    /// A value that asks for something, for each field that is refused.
+    const REFUSED: &[(&str, &str)] = &[
+        ("VolumeDriver", r#""x""#),
+        ("VolumesFrom", r#"["x"]"#),
+        ("Annotations", r#"{"a":"b"}"#),
+        ("CgroupnsMode", r#""host""#),
+        ("Dns", r#"["1.1.1.1"]"#),
+        ("DnsOptions", r#"["x"]"#),
+        ("DnsSearch", r#"["x"]"#),
+        ("ExtraHosts", r#"["a:1.1.1.1"]"#),
+        ("GroupAdd", r#"["x"]"#),
+        ("IpcMode", r#""host""#),
+        ("Cgroup", r#""x""#),
+        ("Links", r#"["x"]"#),
+        ("OomScoreAdj", "5"),
+        ("PidMode", r#""host""#),
+        ("SecurityOpt", r#"["no-new-privileges"]"#),
+        ("StorageOpt", r#"{"size":"1"}"#),
+        ("UTSMode", r#""host""#),
+        ("UsernsMode", r#""host""#),
+        ("Sysctls", r#"{"net.x":"1"}"#),
+        ("Runtime", r#""x""#),
+        ("Isolation", r#""hyperv""#),
+        ("CpuShares", "5"),
+        ("CgroupParent", r#""x""#),
+        ("BlkioWeight", "5"),
+        ("BlkioWeightDevice", r#"[{"Path":"/dev/a","Weight":10}]"#),
+        ("BlkioDeviceReadBps", r#"[{"Path":"/dev/a","Rate":1}]"#),
+        ("BlkioDeviceWriteBps", r#"[{"Path":"/dev/a","Rate":1}]"#),
+        ("BlkioDeviceReadIOps", r#"[{"Path":"/dev/a","Rate":1}]"#),
+        ("BlkioDeviceWriteIOps", r#"[{"Path":"/dev/a","Rate":1}]"#),
+        ("CpuPeriod", "5"),
+        ("CpuQuota", "5"),
+        ("CpuRealtimePeriod", "5"),
+        ("CpuRealtimeRuntime", "5"),
+        ("CpusetCpus", r#""0""#),
+        ("CpusetMems", r#""0""#),
+        ("Devices", r#"[{"PathOnHost":"/dev/a"}]"#),
+        ("DeviceCgroupRules", r#"["c 1:3 r"]"#),
+        ("DeviceRequests", r#"[{"Count":-1}]"#),
+        ("KernelMemoryTCP", "5"),
+        ("MemoryReservation", "5"),
+        ("MemorySwappiness", "5"),
+        ("OomKillDisable", "true"),
+        ("Ulimits", r#"[{"Name":"core","Hard":1,"Soft":1}]"#),
+        ("CpuCount", "5"),
+        ("CpuPercent", "5"),
+        ("IOMaximumIOps", "5"),
+        ("IOMaximumBandwidth", "5"),
+        ("Mounts", r#"[{"Type":"bind","Source":"/a","Target":"/b"}]"#),
+        ("MaskedPaths", "[]"),
+        ("ReadonlyPaths", "[]"),
+        ("RestartPolicy", r#"{"Name":"always"}"#),
+    ];
+
+    /// What reaches the engine, which does it or refuses it in its own words.
+    const HANDED_ON: &[&str] = &[
+        "Binds",
+        "ContainerIDFile",
+        "LogConfig",
+        "NetworkMode",
+        "PortBindings",
+        "AutoRemove",
+        "ConsoleSize",
+        "CapAdd",
+        "CapDrop",
+        "Privileged",
+        "PublishAllPorts",
+        "ReadonlyRootfs",
+        "Tmpfs",
+        "ShmSize",
+        "Memory",
+        "NanoCpus",
+        "MemorySwap",
+        "PidsLimit",
+        "Init",
+    ];
+
+    #[test]
+    fn no_field_of_host_config_is_dropped() {
+        use api::go::Struct;
+        for (field, value) in REFUSED {
+            let text = format!(r#"{{"Image":"x","HostConfig":{{"{field}":{value}}}}}"#);
+            let refusal = read(&text).expect_err(field);
+            assert!(refusal.message.contains(&format!("HostConfig.{field}")), "{field}: {}", refusal.message);
+            assert_eq!(refusal.status, http::StatusCode::NOT_IMPLEMENTED, "{field}");
+        }
+        for field in HostConfig::FIELDS {
+            let refused = REFUSED.iter().any(|(name, _)| *name == field.json);
+            // Dropped since API 1.42, as by dockerd.
+            let known = refused || HANDED_ON.contains(&field.json) || field.json == "KernelMemory";
+            assert!(known, "HostConfig.{} is neither handed on nor refused", field.json);
         }
     }
 }
