@@ -7,7 +7,7 @@ use api::ApiVersion;
 use api::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
 use api::host_config::{HostConfig, RestartPolicy};
 use api::network::{EndpointSettings, NetworkingConfig};
-use engine::{CreateContainer, Health, LogConfig, NetworkMode, PortBinding};
+use engine::{CreateContainer, Health, NetworkMode};
 
 use crate::reply::Refusal;
 
@@ -39,7 +39,7 @@ pub(crate) fn create(
     Ok(CreateContainer {
         name: Some(name.strip_prefix('/').unwrap_or(name)).filter(|n| !n.is_empty()).map(str::to_owned),
         config: config(request.config),
-        host: host_config(host, network),
+        host: super::host::wanted(host, network),
     })
 }
 
@@ -102,41 +102,10 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
     let asked = [
         ("VolumeDriver", not_in(&host.volume_driver, &["local"])),
         ("VolumesFrom", some(&host.volumes_from)),
-        ("Annotations", host.annotations.as_ref().is_some_and(|map| !map.is_empty())),
-        ("Dns", some(&host.dns)),
-        ("DnsOptions", some(&host.dns_options)),
-        ("DnsSearch", some(&host.dns_search)),
-        ("ExtraHosts", some(&host.extra_hosts)),
-        ("GroupAdd", some(&host.group_add)),
-        ("IpcMode", not_in(&host.ipc_mode, &["private"])),
         ("Cgroup", !host.cgroup.is_empty()),
-        ("CgroupnsMode", !host.cgroupns_mode.is_empty()),
         ("Links", some(&host.links)),
-        ("OomScoreAdj", host.oom_score_adj != 0),
-        ("PidMode", !host.pid_mode.is_empty()),
-        ("SecurityOpt", some(&host.security_opt)),
         ("StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
-        ("UTSMode", !host.uts_mode.is_empty()),
-        ("UsernsMode", !host.userns_mode.is_empty()),
-        ("Sysctls", host.sysctls.as_ref().is_some_and(|map| !map.is_empty())),
-        ("Runtime", not_in(&host.runtime, &["runc"])),
         ("Isolation", not_in(&host.isolation, &["default"])),
-        ("CpuShares", host.cpu_shares != 0),
-        ("CgroupParent", !host.cgroup_parent.is_empty()),
-        ("BlkioWeight", host.blkio_weight != 0),
-        ("BlkioWeightDevice", host.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceReadBps", host.blkio_device_read_bps.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceWriteBps", host.blkio_device_write_bps.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceReadIOps", host.blkio_device_read_iops.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceWriteIOps", host.blkio_device_write_iops.as_ref().is_some_and(|list| !list.is_empty())),
-        ("CpuPeriod", host.cpu_period != 0),
-        ("CpuQuota", host.cpu_quota != 0),
-        ("CpuRealtimePeriod", host.cpu_realtime_period != 0),
-        ("CpuRealtimeRuntime", host.cpu_realtime_runtime != 0),
-        ("CpusetCpus", !host.cpuset_cpus.is_empty()),
-        ("CpusetMems", !host.cpuset_mems.is_empty()),
-        ("Devices", host.devices.as_ref().is_some_and(|list| !list.is_empty())),
-        ("DeviceCgroupRules", some(&host.device_cgroup_rules)),
         ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
         // Gone from the API with 1.42: newer clients do not send it, and dockerd does not read it.
         ("KernelMemory", host.kernel_memory != 0 && version < ApiVersion::v1(42)),
@@ -146,13 +115,7 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
         ("CpuPercent", host.cpu_percent != 0),
         ("IOMaximumIOps", host.io_maximum_iops != 0),
         ("IOMaximumBandwidth", host.io_maximum_bandwidth != 0),
-        ("MemoryReservation", host.memory_reservation != 0),
-        ("MemorySwappiness", host.memory_swappiness.is_some_and(|n| n != -1)),
-        ("OomKillDisable", host.oom_kill_disable == Some(true)),
-        ("Ulimits", host.ulimits.as_ref().is_some_and(|list| !list.is_empty())),
         ("Mounts", host.mounts.as_ref().is_some_and(|list| !list.is_empty())),
-        ("MaskedPaths", host.masked_paths.is_some()),
-        ("ReadonlyPaths", host.readonly_paths.is_some()),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(&format!("HostConfig.{field}"))),
@@ -262,46 +225,6 @@ fn health(from: HealthConfig) -> Health {
     }
 }
 
-fn host_config(from: HostConfig, network: NetworkMode) -> engine::HostConfig {
-    let bindings = from.port_bindings.unwrap_or_default().into_iter().map(|(port, bindings)| {
-        let bindings = bindings.unwrap_or_default().into_iter();
-        let bindings = bindings.map(|b| PortBinding { host_ip: b.host_ip, host_port: b.host_port }).collect();
-        (port, bindings)
-    });
-    let [rows, columns] = from.console_size.map(|size| u16::try_from(size).unwrap_or(u16::MAX));
-    let log = LogConfig {
-        driver: if from.log_config.driver.is_empty() {
-            "json-file".to_owned()
-        } else {
-            from.log_config.driver
-        },
-        options: from.log_config.config.unwrap_or_default(),
-    };
-    engine::HostConfig {
-        binds: from.binds.unwrap_or_default(),
-        network,
-        port_bindings: bindings.collect(),
-        publish_all: from.publish_all_ports,
-        auto_remove: from.auto_remove,
-        privileged: from.privileged,
-        read_only: from.readonly_rootfs,
-        cap_add: from.cap_add.0.unwrap_or_default(),
-        cap_drop: from.cap_drop.0.unwrap_or_default(),
-        memory: from.memory,
-        memory_swap: from.memory_swap,
-        nano_cpus: from.nano_cpus,
-        pids_limit: from.pids_limit.filter(|limit| *limit > 0),
-        tmpfs: from.tmpfs.unwrap_or_default(),
-        init: from.init,
-        log,
-        restart: engine::RestartPolicy::default(),
-        console_size: (columns, rows),
-        container_id_file: from.container_id_file,
-        shm_size: from.shm_size,
-        ..engine::HostConfig::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,9 +264,6 @@ mod tests {
         for (text, expected) in [
             (r#"{}"#, "config cannot be empty in order to create a container"),
             (r#"{"HostConfig":{"Memory":1}}"#, "config cannot be empty in order to create a container"),
-            (r#"{"Image":"x","HostConfig":{"CpuShares":5}}"#, "HostConfig.CpuShares is not supported yet"),
-            (r#"{"Image":"x","HostConfig":{"Dns":["1.1.1.1"]}}"#, "HostConfig.Dns is not supported yet"),
-            (r#"{"Image":"x","HostConfig":{"PidMode":"host"}}"#, "HostConfig.PidMode is not supported yet"),
             (
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#,
                 "HostConfig.NetworkMode: the network mine is not supported yet",
@@ -389,54 +309,17 @@ mod tests {
     const REFUSED: &[(&str, &str)] = &[
         ("VolumeDriver", r#""x""#),
         ("VolumesFrom", r#"["x"]"#),
-        ("Annotations", r#"{"a":"b"}"#),
-        ("CgroupnsMode", r#""host""#),
-        ("Dns", r#"["1.1.1.1"]"#),
-        ("DnsOptions", r#"["x"]"#),
-        ("DnsSearch", r#"["x"]"#),
-        ("ExtraHosts", r#"["a:1.1.1.1"]"#),
-        ("GroupAdd", r#"["x"]"#),
-        ("IpcMode", r#""host""#),
         ("Cgroup", r#""x""#),
         ("Links", r#"["x"]"#),
-        ("OomScoreAdj", "5"),
-        ("PidMode", r#""host""#),
-        ("SecurityOpt", r#"["no-new-privileges"]"#),
         ("StorageOpt", r#"{"size":"1"}"#),
-        ("UTSMode", r#""host""#),
-        ("UsernsMode", r#""host""#),
-        ("Sysctls", r#"{"net.x":"1"}"#),
-        ("Runtime", r#""x""#),
         ("Isolation", r#""hyperv""#),
-        ("CpuShares", "5"),
-        ("CgroupParent", r#""x""#),
-        ("BlkioWeight", "5"),
-        ("BlkioWeightDevice", r#"[{"Path":"/dev/a","Weight":10}]"#),
-        ("BlkioDeviceReadBps", r#"[{"Path":"/dev/a","Rate":1}]"#),
-        ("BlkioDeviceWriteBps", r#"[{"Path":"/dev/a","Rate":1}]"#),
-        ("BlkioDeviceReadIOps", r#"[{"Path":"/dev/a","Rate":1}]"#),
-        ("BlkioDeviceWriteIOps", r#"[{"Path":"/dev/a","Rate":1}]"#),
-        ("CpuPeriod", "5"),
-        ("CpuQuota", "5"),
-        ("CpuRealtimePeriod", "5"),
-        ("CpuRealtimeRuntime", "5"),
-        ("CpusetCpus", r#""0""#),
-        ("CpusetMems", r#""0""#),
-        ("Devices", r#"[{"PathOnHost":"/dev/a"}]"#),
-        ("DeviceCgroupRules", r#"["c 1:3 r"]"#),
         ("DeviceRequests", r#"[{"Count":-1}]"#),
         ("KernelMemoryTCP", "5"),
-        ("MemoryReservation", "5"),
-        ("MemorySwappiness", "5"),
-        ("OomKillDisable", "true"),
-        ("Ulimits", r#"[{"Name":"core","Hard":1,"Soft":1}]"#),
         ("CpuCount", "5"),
         ("CpuPercent", "5"),
         ("IOMaximumIOps", "5"),
         ("IOMaximumBandwidth", "5"),
         ("Mounts", r#"[{"Type":"bind","Source":"/a","Target":"/b"}]"#),
-        ("MaskedPaths", "[]"),
-        ("ReadonlyPaths", "[]"),
         ("RestartPolicy", r#"{"Name":"always"}"#),
     ];
 
@@ -461,6 +344,43 @@ mod tests {
         "MemorySwap",
         "PidsLimit",
         "Init",
+        "Annotations",
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "ExtraHosts",
+        "GroupAdd",
+        "CgroupnsMode",
+        "OomScoreAdj",
+        "PidMode",
+        "SecurityOpt",
+        "UTSMode",
+        "UsernsMode",
+        "Sysctls",
+        "CpuShares",
+        "CgroupParent",
+        "BlkioWeight",
+        "BlkioWeightDevice",
+        "BlkioDeviceReadBps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteIOps",
+        "CpuPeriod",
+        "CpuQuota",
+        "CpuRealtimePeriod",
+        "CpuRealtimeRuntime",
+        "CpusetCpus",
+        "CpusetMems",
+        "Devices",
+        "DeviceCgroupRules",
+        "MemoryReservation",
+        "MemorySwappiness",
+        "OomKillDisable",
+        "Ulimits",
+        "MaskedPaths",
+        "ReadonlyPaths",
+        "IpcMode",
+        "Runtime",
     ];
 
     #[test]

@@ -2,6 +2,7 @@
 //! engine does not do is refused by the name of its field.
 
 pub(crate) mod create;
+mod host;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod summary;
