@@ -184,9 +184,8 @@ pub(super) fn shown(container: &Container) -> HostConfig {
 
 fn with_limits(shown: HostConfig, limits: &Limits) -> HostConfig {
     let rates = |list: &[DeviceNumber]| {
-        let rate = |device: &DeviceNumber| {
-            Some(ThrottleDevice { path: device.path.clone(), rate: device.number })
-        };
+        let rate =
+            |device: &DeviceNumber| Some(ThrottleDevice { path: device.path.clone(), rate: device.number });
         Some(list.iter().map(rate).collect())
     };
     let weight = |device: &DeviceNumber| {
