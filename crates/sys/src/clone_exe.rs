@@ -47,8 +47,7 @@ fn sealed_copy(program: &Path) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memfd =
         rustix::fs::memfd_create("tare-runtime", flags).map_err(|e| Error::new("memfd_create()", e))?;
-    let mut from =
-        std::fs::File::open(program).map_err(|e| Error::new(format!("open({program:?})"), e))?;
+    let mut from = std::fs::File::open(program).map_err(|e| Error::new(format!("open({program:?})"), e))?;
     let mut to = std::fs::File::from(memfd);
     std::io::copy(&mut from, &mut to).map_err(|e| Error::new(format!("copy {program:?} to a memfd"), e))?;
     rustix::fs::fcntl_add_seals(&to, SEALS).map_err(|e| Error::new("fcntl(F_ADD_SEALS)", e))?;
