@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE;
 use crate::client::{Call, Client};
 use crate::container::{
     ContainerCreateRequest, ContainerInspect, ContainerSummary, CreateResponse, ExecCreateRequest,
-    ExecInspect, ExecStartRequest, IdResponse, WaitResponse,
+    ExecInspect, ExecStartRequest, IdResponse, TopResponse, WaitResponse,
 };
 use crate::filters::Filters;
 use crate::go::{decode, encode};
@@ -257,6 +257,26 @@ impl Client {
         let timeout = options.timeout_s.map(|seconds| seconds.to_string()).unwrap_or_default();
         let query = Query::new().set_text("signal", &options.signal).set_text("t", &timeout);
         self.order(Call::post(&path).query(query)).await
+    }
+
+    /// `POST /containers/{id}/restart`
+    pub async fn container_restart(&self, id: &str, options: &StopOptions) -> Result<(), Error> {
+        let path = container(id, "/restart");
+        let timeout = options.timeout_s.map(|seconds| seconds.to_string()).unwrap_or_default();
+        let query = Query::new().set_text("signal", &options.signal).set_text("t", &timeout);
+        self.order(Call::post(&path).query(query)).await
+    }
+
+    /// `POST /containers/{id}/rename`
+    pub async fn container_rename(&self, id: &str, name: &str) -> Result<(), Error> {
+        let path = container(id, "/rename");
+        self.order(Call::post(&path).query(Query::new().set_text("name", name))).await
+    }
+
+    /// `GET /containers/{id}/top`: `options` are those of ps.
+    pub async fn container_top(&self, id: &str, options: &str) -> Result<TopResponse, Error> {
+        let path = container(id, "/top");
+        self.fetch(Call::get(&path).query(Query::new().set_text("ps_args", options))).await
     }
 
     /// `POST /containers/{id}/kill`; an empty signal is SIGKILL.

@@ -74,6 +74,12 @@ go_struct! {
         status_code: i64 => "StatusCode",
     }
 
+    /// Answer of `GET /containers/{id}/top`.
+    pub struct TopResponse = "container.TopResponse" {
+        processes: Vec<Vec<String>> => "Processes",
+        titles: Vec<String> => "Titles",
+    }
+
     /// A mount as a container has it.
     pub struct MountPoint = "container.MountPoint" {
         kind: String => "Type" omitempty,

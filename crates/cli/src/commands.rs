@@ -4,6 +4,7 @@ mod exec;
 mod image;
 mod inspect;
 mod list;
+mod lookup;
 mod run;
 mod system;
 mod task;
@@ -59,6 +60,10 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Attach => task::attach(session, parsed).await,
         Action::Stop => task::stop(session, parsed).await,
         Action::Kill => task::kill(session, parsed).await,
+        Action::Restart => task::restart(session, parsed).await,
+        Action::Rename => lookup::rename(session, parsed).await,
+        Action::Top => lookup::top(session, parsed).await,
+        Action::Port => lookup::port(session, parsed).await,
         Action::Rm => task::remove(session, parsed).await,
         Action::Wait => task::wait(session, parsed).await,
         Action::Logs => task::logs(session, parsed).await,

@@ -286,6 +286,11 @@ fn arity(command: &Command<Action>, path: &str, given: usize) -> Result<(), Erro
         Arity::Exactly(n) => (given == n, format!("requires {}", count(n)), "Run"),
         Arity::AtLeast(n) => (given >= n, format!("requires at least {}", count(n)), "See"),
         Arity::AtMost(n) => (given <= n, format!("requires at most {}", count(n)), "SRun"),
+        Arity::Between(min, max) => (
+            (min..=max).contains(&given),
+            format!("requires at least {min} and at most {}", count(max)),
+            "Run",
+        ),
     };
     if fits {
         return Ok(());

@@ -18,6 +18,10 @@ pub enum Action {
     Start,
     Stop,
     Kill,
+    Restart,
+    Rename,
+    Top,
+    Port,
     Rm,
     Ps,
     Inspect,
@@ -153,6 +157,36 @@ const KILL: Cmd = Command {
         Action::Kill,
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Kill one or more running containers",
+    )
+};
+const RESTART: Cmd = Command {
+    paths: &["container restart", "restart"],
+    flags: &[task::STOP],
+    ..command(
+        "restart",
+        Action::Restart,
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Restart one or more containers",
+    )
+};
+const RENAME: Cmd = Command {
+    paths: &["container rename", "rename"],
+    arity: Arity::Exactly(2),
+    ..command("rename", Action::Rename, "CONTAINER NEW_NAME", "Rename a container")
+};
+const TOP: Cmd = Command {
+    paths: &["container top", "top"],
+    interspersed: false,
+    ..command("top", Action::Top, "CONTAINER [ps OPTIONS]", "Display the running processes of a container")
+};
+const PORT: Cmd = Command {
+    paths: &["container port", "port"],
+    arity: Arity::Between(1, 2),
+    ..command(
+        "port",
+        Action::Port,
+        "CONTAINER [PRIVATE_PORT[/PROTO]]",
+        "List port mappings or a specific mapping for the container",
     )
 };
 const RM: Cmd = Command {
@@ -298,16 +332,16 @@ const CONTAINER: Cmd = Command {
         LOGS,
         Command { name: "ls", aliases: &["ps", "list"], ..PS },
         later("pause", "Pause all processes within one or more containers"),
-        later("port", "List port mappings or a specific mapping for the container"),
+        PORT,
         later("prune", "Remove all stopped containers"),
-        later("rename", "Rename a container"),
-        later("restart", "Restart one or more containers"),
+        RENAME,
+        RESTART,
         RM,
         RUN,
         START,
         later("stats", "Display a live stream of container(s) resource usage statistics"),
         STOP,
-        later("top", "Display the running processes of a container"),
+        TOP,
         later("unpause", "Unpause all processes within one or more containers"),
         later("update", "Update configuration of one or more containers"),
         WAIT,
@@ -399,12 +433,12 @@ pub static ROOT: Cmd = Command {
         later("node", "Manage Swarm nodes"),
         later("pause", "Pause all processes within one or more containers"),
         later("plugin", "Manage plugins"),
-        later("port", "List port mappings or a specific mapping for the container"),
+        PORT,
         PS,
         PULL,
         later("push", "Upload an image to a registry"),
-        later("rename", "Rename a container"),
-        later("restart", "Restart one or more containers"),
+        RENAME,
+        RESTART,
         RM,
         RMI,
         RUN,
@@ -419,7 +453,7 @@ pub static ROOT: Cmd = Command {
         later("swarm", "Manage Swarm"),
         SYSTEM,
         later("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
-        later("top", "Display the running processes of a container"),
+        TOP,
         later("trust", "Manage trust on Docker images"),
         later("unpause", "Unpause all processes within one or more containers"),
         later("update", "Update configuration of one or more containers"),

@@ -211,6 +211,8 @@ pub enum Arity {
     AtLeast(usize),
     /// At most so many.
     AtMost(usize),
+    /// So many at least and so many at most.
+    Between(usize, usize),
 }
 
 /// One command, or a group of commands.

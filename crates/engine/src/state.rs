@@ -162,6 +162,23 @@ impl State {
         let values: [Value<'_>; 4] =
             [(&record.id).into(), (&record.name).into(), record.created_ns.into(), (&text).into()];
         let insert = "INSERT INTO containers VALUES (?1, ?2, ?3, ?4)";
+        self.with_free_name(record, |target| target.execute(insert, &values).map(drop))
+    }
+
+    /// Keeps a container's new name; conflicts as with [`State::insert`].
+    pub(crate) fn rename(&self, record: &Record) -> Result<()> {
+        let text = encode(record)?;
+        let sql = "UPDATE containers SET name = ?2, record = ?3 WHERE id = ?1";
+        let values: [Value<'_>; 3] = [(&record.id).into(), (&record.name).into(), (&text).into()];
+        self.with_free_name(record, |target| target.execute(sql, &values).map(drop))
+    }
+
+    /// Works on the container's database while nobody else can take its name, in either of them.
+    fn with_free_name(
+        &self,
+        record: &Record,
+        work: impl FnOnce(&db::Transaction<'_>) -> db::Result<()>,
+    ) -> Result<()> {
         let select = "SELECT id FROM containers WHERE name = ?1";
         let run = self.run()?;
         self.durable.write(|durable| {
@@ -174,8 +191,7 @@ impl State {
                         return Err(name_in_use(&record.name, &id));
                     }
                 }
-                let target = if record.host.auto_remove { volatile } else { durable };
-                target.execute(insert, &values)?;
+                work(if record.host.auto_remove { volatile } else { durable })?;
                 Ok(())
             })
         })

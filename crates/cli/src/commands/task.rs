@@ -135,14 +135,7 @@ fn wiring(session: &Session<'_>, stdin: bool, tty: bool, keys: &str) -> Wiring {
 
 /// `stop`
 pub async fn stop(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
-    if parsed.changed("time") && parsed.changed("timeout") {
-        return Err(Error::failed("conflicting options: cannot specify both --timeout and --time"));
-    }
-    let timeout = parsed.last_of(&["timeout", "time"]);
-    let options = StopOptions {
-        signal: parsed.text("signal").to_owned(),
-        timeout_s: timeout.and_then(|t| crate::grammar::numbers::parse_int(t).ok()),
-    };
+    let options = stop_options(parsed)?;
     each(session, &parsed.args, |client, name| {
         let options = options.clone();
         async move {
@@ -153,6 +146,27 @@ pub async fn stop(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         }
     })
     .await
+}
+
+/// `restart`
+pub async fn restart(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let options = stop_options(parsed)?;
+    each(session, &parsed.args, |client, name| {
+        let options = options.clone();
+        async move { Ok(client.container_restart(&name, &options).await?) }
+    })
+    .await
+}
+
+fn stop_options(parsed: &Parsed) -> Result<StopOptions, Error> {
+    if parsed.changed("time") && parsed.changed("timeout") {
+        return Err(Error::failed("conflicting options: cannot specify both --timeout and --time"));
+    }
+    let timeout = parsed.last_of(&["timeout", "time"]);
+    Ok(StopOptions {
+        signal: parsed.text("signal").to_owned(),
+        timeout_s: timeout.and_then(|t| crate::grammar::numbers::parse_int(t).ok()),
+    })
 }
 
 /// `kill`

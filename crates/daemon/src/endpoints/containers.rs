@@ -1,6 +1,6 @@
 //! The container endpoints that answer with one body.
 
-use api::container::{ContainerCreateRequest, ContainerSummary, CreateResponse, WaitExitError, WaitResponse};
+use api::container::{ContainerCreateRequest, ContainerSummary, CreateResponse, TopResponse, WaitExitError, WaitResponse};
 use api::filters::Filters;
 use api::go::encode_line;
 use bytes::Bytes;
@@ -144,6 +144,37 @@ pub(super) async fn stop(router: &Router, call: Call) -> Result<Reply, Refusal> 
     let stop = router.engine().stop(&call.name, Some(signal).filter(|s| !s.is_empty()), timeout);
     call.tracing.run_async(stop).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn restart(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let signal = if call.since(42) { call.query.get("signal") } else { "" };
+    let timeout = match call.query.get("t") {
+        "" => None,
+        text => Some(go_integer("Atoi", text)?),
+    };
+    let options = StartOptions { supervise: router.engine().options().long_lived };
+    let signal = Some(signal).filter(|s| !s.is_empty());
+    let restarted = call.tracing.run_async(router.engine().restart(&call.name, signal, timeout, options)).await;
+    restarted.map_err(|error| match error.kind {
+        engine::Kind::NotFound => Refusal::from(error),
+        _ => Refusal::from(engine::Error {
+            message: format!("Cannot restart container {}: {}", call.name, error.message),
+            ..error
+        }),
+    })?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn rename(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let (name, new) = (call.name.clone(), call.query.get("name").to_owned());
+    router.block(&call.tracing, move |engine| engine.rename_container(&name, &new)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn top(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let (name, options) = (call.name.clone(), call.query.get("ps_args").to_owned());
+    let found = router.block(&call.tracing, move |engine| engine.top(&name, &options)).await?;
+    Ok(reply::json(StatusCode::OK, &TopResponse { processes: found.rows, titles: found.titles }))
 }
 
 pub(super) async fn kill(router: &Router, call: Call) -> Result<Reply, Refusal> {

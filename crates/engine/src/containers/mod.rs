@@ -7,7 +7,9 @@ mod check;
 mod create;
 mod names;
 mod remove;
+mod rename;
 mod size;
+mod top;
 
 use crate::error::Result;
 use crate::state::{LastRun, Record, Task};
@@ -18,6 +20,7 @@ pub use crate::state::PublishedPort;
 pub use create::Created;
 pub(crate) use create::{bytes, new_id, prepare_bind, resolve_user_in};
 pub use size::Sizes;
+pub use top::Processes;
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

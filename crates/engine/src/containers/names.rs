@@ -10,9 +10,12 @@ pub(super) fn check(name: &str) -> Result<()> {
     if first && rest {
         return Ok(());
     }
-    Err(Error::invalid(format!(
-        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-    )))
+    Err(invalid(name))
+}
+
+/// The refusal of a name.
+pub(super) fn invalid(name: &str) -> Error {
+    Error::invalid(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"))
 }
 
 const LEFT: [&str; 48] = [
