@@ -93,6 +93,13 @@ pub enum Log {
         /// How many files are kept, the current one included (0 counts as 1).
         #[serde(default)]
         max_file: u32,
+        /// Compresses a rotated file: absolute path and arguments, the file as its stdin and the compressed one as
+        /// its stdout. Empty: rotated files stay as they are.
+        #[serde(default)]
+        compress: Vec<String>,
+        /// A JSON object that stands in each entry as `attrs`; empty for none.
+        #[serde(default)]
+        attrs: String,
     },
 }
 

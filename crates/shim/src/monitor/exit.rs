@@ -15,10 +15,9 @@ use crate::client;
 use crate::exit::{self, ExitRecord};
 use crate::poller::Output;
 use crate::protocol::{self, FailureKind, Response};
-use crate::{Error, Result};
+use crate::{Result, spawn};
 use rustix::fd::AsFd;
-use rustix::fs::{AtFlags, Mode, OFlags, open, unlinkat};
-use std::ffi::OsStr;
+use rustix::fs::{AtFlags, unlinkat};
 use sys::clock::boottime_ns;
 use sys::process::Ended;
 
@@ -215,21 +214,11 @@ impl Monitor {
     }
 
     fn spawn_exit_command(&self) -> Result<()> {
-        let Some(program) = self.settings.exit_command.first() else { return Ok(()) };
-        let exe = open(program.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Error::io(format!("open({program:?})")))?;
-        let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Error::io("open(\"/dev/null\")"))?;
-        let argv: Vec<&OsStr> = self.settings.exit_command.iter().map(OsStr::new).collect();
-        let path = OsStr::new("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let fds = [null.as_fd(), null.as_fd(), null.as_fd()];
-        sys::spawn::spawn(&sys::spawn::Spawn {
-            exe: exe.as_fd(),
-            argv: &argv,
-            env: &[path],
-            fds: &fds,
-            setsid: true,
-        })?;
+        if self.settings.exit_command.is_empty() {
+            return Ok(());
+        }
+        let null = spawn::null()?;
+        spawn::spawn(&self.settings.exit_command, [null.as_fd(); 3])?;
         Ok(())
     }
 

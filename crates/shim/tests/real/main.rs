@@ -2,6 +2,7 @@
 //! namespaces of the containers' own and below a cgroup of the test's own.
 
 mod place;
+mod rotation;
 
 use place::{Place, Wanted};
 use shim::client::{Connection, Incoming};
@@ -10,10 +11,10 @@ use shim::protocol::{Event, ExecStdio, FailureKind, Request, Response};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-const LIMIT: Option<Duration> = Some(Duration::from_secs(30));
+pub(crate) const LIMIT: Option<Duration> = Some(Duration::from_secs(30));
 
 /// How the container ended, as the engine learns it: told by the shim, or read when that is gone already.
-fn exited(place: &Place, connection: &mut Connection) -> ExitRecord {
+pub(crate) fn exited(place: &Place, connection: &mut Connection) -> ExitRecord {
     match connection.call(&Request::Wait, &[], LIMIT) {
         Ok((Response::Exited(record), _)) => record,
         Err(shim::Error::Closed) => place.exit_json().unwrap(),

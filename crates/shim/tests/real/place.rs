@@ -28,6 +28,8 @@ pub struct Wanted<'a> {
     pub volatile: bool,
     pub trace: Option<OwnedFd>,
     pub port: Option<(OwnedFd, SocketAddrV4)>,
+    /// Instead of one file without bounds.
+    pub log: Option<Log>,
 }
 
 impl<'a> Wanted<'a> {
@@ -52,6 +54,10 @@ impl Place {
         std::fs::copy(example("probe"), dir.path().join("root/probe")).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self { dir, cgroup: format!("/tare-shim-test-{}-{number}", std::process::id()) }
+    }
+
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
     }
 
     pub fn run_dir(&self) -> PathBuf {
@@ -174,7 +180,7 @@ impl Place {
             tty: wanted.tty,
             open_stdin: wanted.open_stdin,
             stdin_once: wanted.stdin_once,
-            log: Log::JsonFile { path: path("data/log"), max_size: None, max_file: 1 },
+            log: wanted.log.clone().unwrap_or_else(|| json_file(path("data/log"))),
             exit_command,
             volatile: wanted.volatile,
             trace: wanted.trace.is_some(),
@@ -242,6 +248,11 @@ impl Drop for Place {
             let _ = group.delete();
         }
     }
+}
+
+/// A json-file log without bounds.
+pub fn json_file(path: PathBuf) -> Log {
+    Log::JsonFile { path, max_size: None, max_file: 1, compress: Vec::new(), attrs: String::new() }
 }
 
 /// A socket bound to a free port of `::1`, not listening.
