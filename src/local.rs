@@ -4,6 +4,9 @@ use crate::options::Flags;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
+/// The priority of work that nobody waits for.
+const NICE: i32 = 10;
+
 /// Table of them, for the command line's help and dispatch.
 pub(crate) fn commands() -> Vec<cli::LocalCommand> {
     vec![
@@ -18,6 +21,12 @@ pub(crate) fn commands() -> Vec<cli::LocalCommand> {
             about: "Clean up after a container's end (called by its shim)",
             hidden: true,
             run: task_exited,
+        },
+        cli::LocalCommand {
+            path: &["internal", "compress-log"],
+            about: "Compress a rotated log from stdin to stdout (called by a container's shim)",
+            hidden: true,
+            run: compress_log,
         },
         cli::LocalCommand {
             path: &["system", "uninstall"],
@@ -52,6 +61,18 @@ fn task_exited(args: &[OsString]) -> i32 {
         };
         let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
         engine.task_exited(id).map_err(|e| e.to_string())
+    })
+}
+
+/// A filter: the shim gives it both files.
+fn compress_log(_: &[OsString]) -> i32 {
+    use std::os::fd::AsFd;
+    report(|| {
+        // The container and its log come first.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|e| e.to_string());
+        let (source, target) = (copy(std::io::stdin().as_fd())?, copy(std::io::stdout().as_fd())?);
+        engine::tasks::compress_log(source.into(), target.into()).map_err(|e| e.to_string())
     })
 }
 

@@ -158,21 +158,6 @@ pub(crate) fn new_id() -> Result<String> {
     }
 }
 
-/// Docker's sizes in options: `10m`, `1g`, `512`, powers of 1024.
-pub(crate) fn bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &lower[digits.len()..] {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        "t" | "tb" | "tib" => 1u64 << 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
-}
-
 /// Makes the missing source folder of a `-v` bind, as Docker does.
 pub(crate) fn prepare_bind(text: &str) -> Result<()> {
     let source = text.split(':').next().unwrap_or_default();
@@ -202,19 +187,7 @@ fn check_host(host: &crate::HostConfig) -> Result<()> {
         spec::check_capabilities(list)
             .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
     }
-    if !matches!(host.log.driver.as_str(), "json-file" | "none" | "") {
-        return Err(Error::unsupported(format!("the log driver {:?}", host.log.driver)));
-    }
-    for (key, value) in &host.log.options {
-        let valid = match key.as_str() {
-            "max-size" => bytes(value).is_some_and(|n| n > 0) || value == "-1",
-            "max-file" => value.parse::<u32>().is_ok_and(|n| n > 0),
-            _ => return Err(Error::unsupported(format!("the log option {key:?}"))),
-        };
-        if !valid {
-            return Err(Error::invalid(format!("invalid value {value:?} for log option {key}")));
-        }
-    }
+    crate::tasks::check_log(&host.log)?;
     if host.restart.name != "no" && !host.restart.name.is_empty() {
         return Err(Error::unsupported(format!("the restart policy {:?}", host.restart.name)));
     }

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 pub use crate::state::PublishedPort;
 pub use create::Created;
-pub(crate) use create::{bytes, new_id, prepare_bind, resolve_user_in};
+pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

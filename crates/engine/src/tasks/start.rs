@@ -172,8 +172,9 @@ impl Engine {
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
+        let log = self.log_settings(record)?;
         Ok(Config {
-            settings: self.shim_settings(record, task, connected),
+            settings: self.shim_settings(record, task, connected, log),
             spec,
             rootfs,
             bundle,
@@ -181,7 +182,7 @@ impl Engine {
         })
     }
 
-    fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected) -> Settings {
+    fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected, log: Log) -> Settings {
         let options = self.options();
         let exit_command = [
             options.program.to_string_lossy().into_owned(),
@@ -202,7 +203,7 @@ impl Engine {
             tty: record.config.tty,
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
-            log: self.log_settings(record),
+            log,
             exit_command: exit_command.into(),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
@@ -211,15 +212,19 @@ impl Engine {
         }
     }
 
-    fn log_settings(&self, record: &Record) -> Log {
-        match record.host.log.driver.as_str() {
-            "json-file" => Log::JsonFile {
-                path: self.paths().log(&record.id),
-                max_size: record.host.log.options.get("max-size").and_then(|s| crate::containers::bytes(s)),
-                max_file: record.host.log.options.get("max-file").and_then(|s| s.parse().ok()).unwrap_or(1),
-            },
-            _ => Log::None,
+    fn log_settings(&self, record: &Record) -> Result<Log> {
+        if record.host.log.driver != "json-file" {
+            return Ok(Log::None);
         }
+        let log = super::logs::json_file(record)?;
+        let program = self.options().program.to_string_lossy().into_owned();
+        let compress = if log.compress {
+            vec![program, "internal".to_string(), "compress-log".to_string()]
+        } else {
+            Vec::new()
+        };
+        let (max_size, max_file, attrs) = (log.max_size, log.max_file, log.attrs);
+        Ok(Log::JsonFile { path: self.paths().log(&record.id), max_size, max_file, compress, attrs })
     }
 
     fn build_spec(

@@ -52,7 +52,10 @@ impl LogFile {
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
         let err = || Error::io(format!("open({path:?})"));
         let fd = open(path, OFlags::empty()).map_err(err())?;
-        let size = rustix::fs::fstat(&fd).map_err(err())?.st_size as u64;
+        let mut size = rustix::fs::fstat(&fd).map_err(err())?.st_size as u64;
+        if ends_within_a_line(path, size) && sys::durable::write_all(fd.as_fd(), b"\n").is_ok() {
+            size += 1;
+        }
         let max_file = limits.max_file.max(1);
         let compresses = !limits.compress.is_empty() && max_file > 1;
         Ok(Self {
@@ -185,6 +188,16 @@ fn open(path: &Path, extra: OFlags) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::from(MODE))
 }
 
+/// A shim that was killed within a write leaves half an entry, which would spoil the next one.
+fn ends_within_a_line(path: &Path, size: u64) -> bool {
+    let mut last = [0u8];
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    size > 0
+        && rustix::fs::open(path, flags, Mode::empty())
+            .and_then(|fd| rustix::io::pread(&fd, &mut last[..], size - 1))
+            .is_ok_and(|n| n == 1 && last[0] != b'\n')
+}
+
 /// `LOG.N` or `LOG.N.gz`.
 pub(super) fn numbered(log: &Path, number: u32, suffix: &str) -> PathBuf {
     let mut name = OsString::from(log);
@@ -276,6 +289,11 @@ mod tests {
         file.flush();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
         assert_eq!(std::fs::read_to_string(dir.path().join("log.1")).unwrap(), "old\n");
+        std::fs::write(&path, "half").unwrap();
+        let mut file = LogFile::open(&path, limits(None, 1)).unwrap();
+        file.next_entry().extend_from_slice(b"new\n");
+        file.flush();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "half\nnew\n");
     }
 
     /// What is in the files from the oldest to the newest, of each number the plain one if there is one.
