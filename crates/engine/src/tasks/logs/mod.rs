@@ -8,6 +8,8 @@
 mod entry;
 mod files;
 mod options;
+#[cfg(test)]
+mod tests;
 
 use super::wait::Condition;
 use crate::Engine;
@@ -96,23 +98,8 @@ impl Engine {
         } else {
             (None, None)
         };
-        let whole = options.tail.is_none() && options.since.is_none();
-        let mut reader = LogReader {
-            beginning_lost: whole && files.0.with_file_name(shim::log::LOST).exists(),
-            options,
-            files,
-            queue: VecDeque::new(),
-            current: None,
-            rotated: false,
-            skip: 0,
-            buffer: Vec::new(),
-            start: 0,
-            text: Vec::new(),
-            watch,
-            ended,
-            last_look: false,
-        };
-        reader.open()?;
+        let mut reader = LogReader::new(files, options)?;
+        (reader.watch, reader.ended) = (watch, ended);
         Ok((reader, container.config.tty))
     }
 
@@ -131,6 +118,27 @@ impl Engine {
 }
 
 impl LogReader {
+    fn new(files: Files, options: LogOptions) -> Result<Self> {
+        let whole = options.tail.is_none() && options.since.is_none();
+        let mut reader = Self {
+            beginning_lost: whole && files.0.with_file_name(shim::log::LOST).exists(),
+            options,
+            files,
+            queue: VecDeque::new(),
+            current: None,
+            rotated: false,
+            skip: 0,
+            buffer: Vec::new(),
+            start: 0,
+            text: Vec::new(),
+            watch: None,
+            ended: None,
+            last_look: false,
+        };
+        reader.open()?;
+        Ok(reader)
+    }
+
     /// Whether the whole log was asked for and its beginning was rotated away.
     pub fn beginning_lost(&self) -> bool {
         self.beginning_lost
