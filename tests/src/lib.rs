@@ -12,6 +12,7 @@ pub mod differential;
 pub mod engine;
 pub mod host;
 pub mod pty;
+pub mod recorder;
 pub mod sandbox;
 pub mod state;
 pub mod wait;

@@ -487,6 +487,35 @@ const IMAGES: &[Case] = &[
         ],
     ),
     case(
+        "broken archives",
+        &[
+            "I=/run/testhost/cache/images; for n in 100 512 700 1024; do head -c $n $I/busybox-docker.tar | $E load; done",
+            "I=/run/testhost/cache/images; for n in 100 512 700 1024 5000; do head -c $n $I/busybox-oci.tar | $E load; done",
+            "gzip -c /run/testhost/cache/images/busybox-docker.tar | head -c 300000 | $E load",
+            "$E load </dev/null; head -c 2000 /dev/zero | $E load; printf '\\037\\213junk' | $E load",
+        ],
+    ),
+    case(
+        "what rmi means",
+        &[
+            "$E create --name uuu $R/empty x >/dev/null; $E rmi $R/empty 2>&1 | sed 's/container [0-9a-f]*/container ID/'",
+            "id=$($E images -q --no-trunc $R/empty); for i in $id $(echo $id | cut -c 8-19) $(echo $id | cut -c 8-11) $R/empty@$id; do $E rmi $i 2>&1 | sed 's/container [0-9a-f]*/container ID/'; done",
+            "$E rmi -f $R/empty; $E images --format '{{.Repository}} {{.Tag}} {{.ID}}' | grep -E '7bc5920d841a|0da4e1a6bd6a' | sort; $E ps -a --format '{{.Image}} {{.Names}}'; $E pull $R/empty",
+            "id=$($E images -q $R/empty); $E rmi -f $id; $E ps -a --format '{{.Image}} {{.Names}}'; $E rm uuu; $E pull -q $R/empty",
+            "$E run -d --name uu2 $R/busybox sleep 100 >/dev/null; id=$($E images -q $R/busybox); $E rmi -f $id 2>&1 | sed 's/container [0-9a-f]*/container ID/'; $E rmi -f $R/busybox; $E rmi $id 2>&1 | sed 's/container [0-9a-f]*/container ID/'",
+            "$E exec uu2 echo still there; $E rm -f uu2; $E images --format '{{.Repository}} {{.Tag}} {{.ID}}' | grep -E '7bc5920d841a|0da4e1a6bd6a' | sort; $E pull $R/busybox",
+            "d=$($E image inspect --format '{{index .RepoDigests 0}}' $R/empty); $E pull -q $d; $E images --digests | grep empty; $E image inspect --format '{{.RepoTags}} {{.RepoDigests}}' $d; $E rmi $R/empty; $E run --rm $d; $E rmi $d; $E rmi $d; $E pull -q $R/empty",
+        ],
+    ),
+    case(
+        "sizes of containers",
+        &[
+            "$E run --name s1 $R/busybox sh -c 'echo x >/x; mkdir -p /d/e; dd if=/dev/zero of=/y bs=1k count=33; rm /etc/passwd' 2>/dev/null; $E create --name s2 $R/layered true >/dev/null",
+            "$E inspect -s --format '{{.SizeRw}} {{.SizeRootFs}}' s1 s2; $E inspect --format '{{.SizeRw}} {{.SizeRootFs}}' s1",
+            "$E ps -as --format '{{.Names}} {{.Size}}'; $E ps -a --format '{{.Size}}'; $E ps -a --format json | grep -o '\"Size\":\"[^,]*'; $E ps -as | grep -o virtual.*",
+        ],
+    ),
+    case(
         "in use",
         &[
             "$E run -d --name uuu $R/empty sleep 9 >/dev/null; $E rmi $R/empty 2>&1 | sed 's/container [0-9a-f]*/container ID/'",

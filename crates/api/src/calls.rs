@@ -108,10 +108,10 @@ pub enum WaitCondition {
 }
 
 impl WaitCondition {
-    /// The word in the API.
+    /// The word in the API; Docker's client leaves the default one out.
     pub fn as_str(self) -> &'static str {
         match self {
-            WaitCondition::NotRunning => "not-running",
+            WaitCondition::NotRunning => "",
             WaitCondition::NextExit => "next-exit",
             WaitCondition::Removed => "removed",
         }
@@ -268,7 +268,7 @@ impl Client {
     /// `POST /containers/{id}/wait`: returns as soon as the engine waits.
     pub async fn container_wait(&self, id: &str, condition: WaitCondition) -> Result<Waiting, Error> {
         let path = container(id, "/wait");
-        let query = Query::new().set("condition", condition.as_str());
+        let query = Query::new().set_text("condition", condition.as_str());
         Ok(Waiting { stream: self.send(Call::post(&path).query(query)).await?, body: Vec::new() })
     }
 

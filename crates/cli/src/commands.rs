@@ -10,14 +10,14 @@ mod task;
 
 use std::sync::Arc;
 
-use api::Client;
 use api::stream::Messages;
+use api::{ApiVersion, Client};
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::explain;
 use crate::flags::Action;
-use crate::grammar::Parsed;
+use crate::grammar::{Flag, Parsed};
 use crate::progress::Renderer;
 use crate::session::{Session, variable};
 use crate::signals::Signals;
@@ -51,6 +51,7 @@ fn streams(action: Action) -> bool {
 }
 
 async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    check_engine(session, parsed).await?;
     match action {
         Action::Run => run::run(session, parsed).await,
         Action::Create => run::create(session, parsed).await,
@@ -76,6 +77,40 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }
+}
+
+/// Flags that are for engines on another system, or for newer ones, than the one at hand.
+async fn check_engine(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let mut used = parsed.used();
+    used.retain(|flag| !flag.engine_os.is_empty() || flag.since != 0);
+    if used.is_empty() {
+        return Ok(());
+    }
+    // That an engine does not answer is told by the command itself.
+    let Ok(client) = session.client().await else { return Ok(()) };
+    let Ok(version) = client.api_version().await else { return Ok(()) };
+    let asks_os = used.iter().any(|flag| !flag.engine_os.is_empty());
+    let os = match asks_os {
+        true => client.ping().await.map(|ping| ping.os_type).unwrap_or_default(),
+        false => String::new(),
+    };
+    used.sort_by_key(|flag| flag.name);
+    let problem = |flag: &&Flag| {
+        let Flag { name, engine_os, since, .. } = **flag;
+        let needed = ApiVersion::v1(since);
+        if version < needed {
+            return Some(format!(
+                "\"--{name}\" requires API version {needed}, but the Docker daemon API version is {version}"
+            ));
+        }
+        (!engine_os.is_empty() && !os.is_empty() && engine_os != os).then(|| {
+            format!(
+                "\"--{name}\" is only supported on a Docker daemon running on {engine_os}, but the Docker daemon is running on {os}"
+            )
+        })
+    };
+    let problems: Vec<String> = used.iter().filter_map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Error::failed(problems.join("\n"))) }
 }
 
 /// Shows a progress stream to its end; an error in it is the engine's last word.

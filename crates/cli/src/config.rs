@@ -20,6 +20,10 @@ pub struct Config {
     pub images_format: String,
     /// The context in use; `default` and none are the same.
     pub current_context: String,
+    /// It names or holds credentials for registries.
+    pub has_credentials: bool,
+    /// What `proxies` says for engines, by their addresses or as `default`.
+    proxies: Vec<(String, Json)>,
     /// Why the file could not be used, if so.
     pub problem: Option<String>,
 }
@@ -48,6 +52,10 @@ impl Config {
                     ps_format: get("psFormat"),
                     images_format: get("imagesFormat"),
                     current_context: get("currentContext"),
+                    has_credentials: ["auths", "credHelpers", "credsStore"].iter().any(|key| {
+                        json.get(key).is_some_and(|v| v.as_object().is_none_or(|pairs| !pairs.is_empty()))
+                    }),
+                    proxies: json.get("proxies").and_then(Json::as_object).unwrap_or_default().to_vec(),
                     ..empty
                 }
             }
@@ -56,6 +64,25 @@ impl Config {
                 Config { problem: Some(problem), ..empty }
             }
         }
+    }
+
+    /// The variables that containers of an engine get: each proxy in capitals and in small letters.
+    pub fn proxies(&self, engine: &str) -> Vec<(String, String)> {
+        let of = |name: &str| self.proxies.iter().find(|(n, _)| n == name).map(|(_, value)| value);
+        let Some(chosen) = of(engine).or_else(|| of("default")) else { return Vec::new() };
+        let mut out = Vec::new();
+        for (key, name) in [
+            ("httpProxy", "HTTP_PROXY"),
+            ("httpsProxy", "HTTPS_PROXY"),
+            ("noProxy", "NO_PROXY"),
+            ("ftpProxy", "FTP_PROXY"),
+            ("allProxy", "ALL_PROXY"),
+        ] {
+            if let Some(value) = chosen.get(key).and_then(Json::as_str).filter(|v| !v.is_empty()) {
+                out.extend([name.to_owned(), name.to_lowercase()].map(|n| (n, value.to_owned())));
+            }
+        }
+        out
     }
 
     /// Where the configuration lies unless `--config` says otherwise.

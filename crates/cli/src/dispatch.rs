@@ -57,10 +57,7 @@ impl<'a> Dispatch<'a> {
         let global = self.global(&parsed)?;
         let Some(word) = parsed.args.first() else {
             if parsed.switch("version") {
-                let build = &self.environment.build;
-                let title = if program == "docker" { "Docker" } else { "Tare" };
-                self.out.line(&format!("{title} version {}, build {}", build.version, build.commit))?;
-                return Ok(0);
+                return self.version();
             }
             return self.program_help(self.err);
         };
@@ -79,12 +76,22 @@ impl<'a> Dispatch<'a> {
         }
     }
 
+    fn version(&self) -> Outcome {
+        let build = &self.environment.build;
+        let title = if self.program() == "docker" { "Docker" } else { "Tare" };
+        self.out.line(&format!("{title} version {}, build {}", build.version, build.commit))?;
+        Ok(0)
+    }
+
     /// No such command: cobra then reads the whole line as the program's own options.
     fn unknown(&self, words: &[String], word: &str) -> Outcome {
         let program = self.program();
         let parsed = parse::parse_as(&ROOT, words, true).map_err(|e| usage(&ROOT, program, &e))?;
         if parsed.help {
             return self.program_help(self.out);
+        }
+        if parsed.switch("version") {
+            return self.version();
         }
         Err(Error::failed(format!(
             "{program}: unknown command: {program} {word}\n\nRun '{program} --help' for more information"
@@ -180,10 +187,10 @@ impl<'a> Dispatch<'a> {
     fn help_of(&self, words: &[String]) -> Outcome {
         let mut command: &'static Command<Action> = &ROOT;
         let mut path = self.program().to_owned();
-        for word in words {
+        for (at, word) in words.iter().enumerate() {
             match command.find(word).filter(|c| c.state == State::Ready) {
                 Some(found) => command = found,
-                None => return Err(Error::failed(format!("unknown help topic: {}", words.join(" ")))),
+                None => return Err(Error::failed(format!("unknown help topic: {}", words[at..].join(" ")))),
             }
             path = format!("{path} {}", command.name);
         }

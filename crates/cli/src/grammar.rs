@@ -6,6 +6,8 @@
 //! This module does not know which commands exist, what they do, or what an engine is.
 
 pub mod completion;
+pub mod csv;
+pub mod duration;
 pub mod help;
 pub mod numbers;
 pub mod parse;
@@ -49,6 +51,8 @@ pub enum Kind {
 pub enum State {
     /// Works.
     Ready,
+    /// Read, checked and sent to the engine, which may refuse it: Tare's own does not do it yet.
+    Sent,
     /// Docker has it, Tare not yet: using it is refused by name.
     Later,
 }
@@ -76,6 +80,12 @@ pub struct Flag {
     pub check: Option<Check>,
     /// Docker does not have it.
     pub own: bool,
+    /// Words of an engine's refusal that are about this flag (the field it sets), with `|` between them.
+    pub field: &'static str,
+    /// Only for an engine on this operating system.
+    pub engine_os: &'static str,
+    /// Only for an engine whose API is at least 1.x; 0 for each.
+    pub since: u32,
 }
 
 impl Flag {
@@ -92,6 +102,9 @@ impl Flag {
             deprecated: "",
             check: None,
             own: false,
+            field: "",
+            engine_os: "",
+            since: 0,
         }
     }
     /// A switch.
@@ -119,6 +132,26 @@ impl Flag {
     /// Not there yet.
     pub const fn later(mut self) -> Flag {
         self.state = State::Later;
+        self
+    }
+    /// Sets this field of a request; an engine that refuses names the field, a person knows the flag.
+    pub const fn sets(mut self, field: &'static str) -> Flag {
+        self.field = field;
+        self
+    }
+    /// As [`Flag::sets`], where Tare's own engine refuses the field.
+    pub const fn sent(mut self, field: &'static str) -> Flag {
+        self.state = State::Sent;
+        self.sets(field)
+    }
+    /// Only for engines that speak the API's version 1.`minor`.
+    pub const fn since(mut self, minor: u32) -> Flag {
+        self.since = minor;
+        self
+    }
+    /// Only for engines on this operating system.
+    pub const fn engine_os(mut self, os: &'static str) -> Flag {
+        self.engine_os = os;
         self
     }
     /// Not in help.

@@ -1,6 +1,7 @@
 //! What a command has at hand: the engine's client, the streams, the configuration.
 
 use std::cell::RefCell;
+use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use api::{ApiVersion, Client, Transport};
 
 use crate::config::Config;
+use crate::create::lines::{MAX_FILE_LEN, Unreadable};
 use crate::endpoint::{self, Choice, Endpoint};
-use crate::error::Error;
+use crate::error::{Error, io_text};
 use crate::explain::{self, Story};
 use crate::stdio::Out;
 use crate::time::Zone;
@@ -161,6 +163,13 @@ impl<'a> Session<'a> {
         self.client.borrow().as_ref().map(|c| c.transport().to_string())
     }
 
+    /// The address by which an engine was asked for, or "".
+    pub fn chosen_host(&self) -> String {
+        let set = |name: &str| variable(name).filter(|v| !v.is_empty());
+        let first = self.choice.hosts.first().cloned();
+        first.or_else(|| set("TARE_HOST")).or_else(|| set("DOCKER_HOST")).unwrap_or_default()
+    }
+
     /// The local time zone.
     pub fn zone(&self) -> Zone {
         Zone::local()
@@ -226,4 +235,20 @@ impl<'a> Session<'a> {
 /// A variable of this process.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// A file of options, whole; the error has Go's words.
+pub fn read_file(path: &str) -> Result<Vec<u8>, Unreadable> {
+    let failed = |opened: bool| {
+        let call = if opened { "read" } else { "open" };
+        move |e: std::io::Error| Unreadable { text: format!("{call} {path}: {}", io_text(&e)), opened }
+    };
+    let file = std::fs::File::open(path).map_err(failed(false))?;
+    let mut out = Vec::new();
+    file.take(MAX_FILE_LEN + 1).read_to_end(&mut out).map_err(failed(true))?;
+    if out.len() as u64 > MAX_FILE_LEN {
+        let text = format!("read {path}: larger than {MAX_FILE_LEN} bytes");
+        return Err(Unreadable { text, opened: true });
+    }
+    Ok(out)
 }

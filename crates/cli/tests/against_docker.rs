@@ -357,3 +357,77 @@ fn other_requests() {
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
+
+/// Lines of a file of command lines: words with single quotes.
+fn words(line: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => out.push(String::new()),
+            c => out.last_mut().unwrap().push(c),
+        }
+    }
+    out
+}
+
+/// Debian builds Docker's CLI with an older go-connections, whose texts begin with capital letters.
+fn same_ports(text: &str) -> String {
+    [
+        ("Invalid ", "invalid "),
+        ("No port", "no port"),
+        ("ip address", "IP address"),
+        ("Empty string specified for ports.", "empty string specified for ports"),
+        ("specified for the Port", "specified for port"),
+        // Its reason for an address that is none.
+        ("IP address a:b: address a:b:: too many colons in address", "IP address: a:b"),
+        (
+            "IP address fe80::1%eth0: address fe80::1%eth0:: too many colons in address",
+            "IP address: fe80::1%eth0",
+        ),
+    ]
+    .iter()
+    .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    .replace("invalid --security-opt", "Invalid --security-opt")
+}
+
+/// What both do with a line: outcome and requests.
+fn compare(docker: &std::path::Path, engine: &Engine, line: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let host = engine.host();
+    let words = words(line);
+    let mut args = vec!["--config", folder.path().to_str().unwrap(), "-H", &host];
+    args.extend(words.iter().map(String::as_str));
+    let shown = |outcome: Outcome, seen: Vec<support::Seen>| {
+        let body =
+            |s: &support::Seen| api::json::Json::parse(s.body.as_bytes()).unwrap_or_default().to_string();
+        let requests: Vec<String> = seen.iter().map(|s| format!("{} {}", s.line(), body(s))).collect();
+        (outcome.code, outcome.out, same_ports(&outcome.err), requests)
+    };
+    let want = shown(theirs(docker, &args, ""), engine.take());
+    let got = shown(ours("docker", &args, ""), engine.take());
+    (want != got).then(|| format!("{line}\n docker {want:?}\n ours   {got:?}"))
+}
+
+#[test]
+fn command_lines() {
+    const AT_ONCE: usize = 4;
+    let Some(docker) = docker() else { return };
+    let text = include_str!("command-lines.txt");
+    let lines: Vec<&str> = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let work = || {
+        let engine = refusing();
+        let mut differences = Vec::new();
+        while let Some(line) = lines.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            differences.extend(compare(&docker, &engine, line));
+        }
+        differences
+    };
+    let differences: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use api::json::Json;
 use support::{Answer, Engine, Seen, frame, ours, ours_with};
 
 fn json(status: u16, text: &str) -> Answer {
@@ -174,13 +175,12 @@ fn failures_of_run_have_dockers_codes() {
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     for (args, code, err) in [
-        (&["run", "--env-file", "x", "y"][..], 125, "tare: the option --env-file is not available yet\n"),
-        (&["run", "--restart", "always", "y"], 125, "tare: the option --restart is not available yet\n"),
         (
-            &["run", "--network", "a", "--network", "b", "y"],
+            &["run", "--disable-content-trust=false", "y"][..],
             125,
-            "tare: --network: more than one network is not available yet\n\nRun 'tare run --help' for more information\n",
+            "tare: the option --disable-content-trust is not available yet\n",
         ),
+        (&["rm", "--link", "a"], 125, "tare: the option --link is not available yet\n"),
         (&["build", "."], 1, "tare: 'tare build' is not available yet\n"),
         (&["volume", "ls"], 1, "tare: 'tare volume' is not available yet\n"),
         (&["--tls", "ps"], 125, "tare: the option --tls is not available yet\n"),
@@ -188,6 +188,94 @@ fn what_is_not_there_yet_is_refused_by_name() {
         let got = ours("tare", args, "");
         assert_eq!((got.code, got.err.as_str()), (code, err), "{args:?}");
     }
+}
+
+/// An engine names the field that it does not do; a person typed a flag.
+#[test]
+fn the_flag_behind_a_refused_field_is_named() {
+    for (message, args, flag) in [
+        ("HostConfig.CpuShares is not supported yet", &["-c", "5", "--memory", "1g"][..], "cpu-shares"),
+        ("HostConfig.DnsOptions is not supported yet", &["--dns-opt", "a"], "dns-opt"),
+        (
+            "HostConfig.RestartPolicy: the restart policy \"always\" is not supported yet",
+            &["--restart", "always"],
+            "restart",
+        ),
+        ("publishing all ports (-P) is not supported yet", &["-P", "-p", "80"], "publish-all"),
+        ("Healthcheck is not supported yet", &["--health-cmd", "x"], "health-cmd"),
+    ] {
+        let body = Json::from(message).to_string();
+        let engine = Engine::new(move |_: &Seen| Answer::Json(501, format!("{{\"message\":{body}}}")));
+        let host = engine.host();
+        for command in ["create", "run"] {
+            let mut all = vec!["-H", &host, command];
+            all.extend_from_slice(args);
+            all.push("busybox");
+            let got = ours("tare", &all, "");
+            let hint = format!("tare: the option --{flag} is not available yet\n");
+            let text = match command {
+                "create" => format!("Error response from daemon: {message}\n{hint}"),
+                _ => format!(
+                    "tare: Error response from daemon: {message}\n\nRun 'tare run --help' for more information\n{hint}"
+                ),
+            };
+            assert_eq!((got.code, got.err), (125, text), "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn flags_for_other_engines_are_refused_as_docker_does() {
+    let engine = Engine::announcing("1.40", |_: &Seen| json(500, "{}"));
+    let host = engine.host();
+    for (args, err) in [
+        (
+            &["create", "--cgroupns", "host", "--annotation", "a=b", "--gpus", "all", "x"][..],
+            "\"--annotation\" requires API version 1.43, but the Docker daemon API version is 1.40\n\
+             \"--cgroupns\" requires API version 1.41, but the Docker daemon API version is 1.40\n",
+        ),
+        (
+            &["run", "--cpu-count", "1", "x"],
+            "\"--cpu-count\" is only supported on a Docker daemon running on windows, but the Docker daemon is running on linux\n",
+        ),
+    ] {
+        let mut all = vec!["-H", &host];
+        all.extend_from_slice(args);
+        let got = ours("docker", &all, "");
+        assert_eq!((got.code, got.err.as_str()), (1, err), "{args:?}");
+    }
+}
+
+#[test]
+fn the_id_file_is_there_only_with_a_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cid");
+    let file = path.to_str().unwrap();
+    let failing = Engine::new(|_: &Seen| json(500, r#"{"message":"no"}"#));
+    let got = ours("tare", &["-H", &failing.host(), "create", "--cidfile", file, "busybox"], "");
+    assert_eq!((got.code, path.exists()), (1, false));
+    let engine = echoing();
+    let got = ours("tare", &["-H", &engine.host(), "create", "--cidfile", file, "busybox"], "");
+    assert_eq!((got.code, std::fs::read_to_string(&path).unwrap().as_str()), (0, "c1"));
+    let got = ours("tare", &["-H", &engine.host(), "create", "--cidfile", file, "busybox"], "");
+    let text =
+        format!("container ID file found, make sure the other container isn't running or delete {file}\n");
+    assert_eq!((got.code, got.err), (1, text));
+}
+
+#[test]
+fn containers_get_the_configurations_proxies() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = r#"{"proxies":{"default":{"httpProxy":"http://p:1","noProxy":"a,b"}}}"#;
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let engine = echoing();
+    let host = engine.host();
+    let config = folder.path().to_str().unwrap();
+    ours("tare", &["--config", config, "-H", &host, "create", "-e", "no_proxy=mine", "busybox"], "");
+    let body = Json::parse(engine.take()[0].body.as_bytes()).unwrap();
+    let env: Vec<&str> =
+        body.get("Env").and_then(Json::as_array).unwrap().iter().filter_map(Json::as_str).collect();
+    assert_eq!(env, ["no_proxy=mine", "HTTP_PROXY=http://p:1", "http_proxy=http://p:1", "NO_PROXY=a,b"]);
 }
 
 #[test]

@@ -127,6 +127,146 @@ pub struct HostConfig {
     pub container_id_file: String,
     /// Bytes of /dev/shm; 0 = Docker's 64 MiB.
     pub shm_size: i64,
+    /// Limits beyond memory, CPUs and processes.
+    pub limits: Limits,
+    /// Whose namespaces it shares.
+    pub namespaces: Namespaces,
+    /// What confines it, and what loosens that.
+    pub security: Security,
+    /// Nodes of the host's `/dev`.
+    pub devices: Vec<DeviceMapping>,
+    /// `c 1:3 rwm`: more that it may use.
+    pub device_cgroup_rules: Vec<String>,
+    /// Names and addresses for its resolver.
+    pub dns: Dns,
+    /// Groups beyond the user's, names or numbers.
+    pub group_add: Vec<String>,
+    /// Kernel settings of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// For the runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// The cgroup below which its own is made; empty = the engine's.
+    pub cgroup_parent: String,
+    /// The runtime as the client named it; there is one.
+    pub runtime: String,
+}
+
+/// Limits beyond memory, CPUs and processes (Docker's `Resources`); 0 or empty = none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Weight among siblings (1024 = the usual).
+    pub cpu_shares: i64,
+    /// Microseconds that the quota is a part of.
+    pub cpu_period: i64,
+    /// Microseconds in each period; -1 = no limit.
+    pub cpu_quota: i64,
+    /// Microseconds, for real-time tasks.
+    pub cpu_realtime_period: i64,
+    /// Microseconds in each real-time period.
+    pub cpu_realtime_runtime: i64,
+    /// `0-2,7`.
+    pub cpuset_cpus: String,
+    /// `0`.
+    pub cpuset_mems: String,
+    /// Bytes that the kernel tries to keep it below when memory is short.
+    pub memory_reservation: i64,
+    /// 0 to 100; `None` = the kernel's.
+    pub memory_swappiness: Option<i64>,
+    /// It waits for memory instead of being killed.
+    pub oom_kill_disable: bool,
+    /// -1000 to 1000.
+    pub oom_score_adj: i64,
+    /// 10 to 1000.
+    pub blkio_weight: u16,
+    /// The weight for a device.
+    pub blkio_weight_device: Vec<DeviceNumber>,
+    /// Bytes read per second.
+    pub blkio_read_bps: Vec<DeviceNumber>,
+    /// Bytes written per second.
+    pub blkio_write_bps: Vec<DeviceNumber>,
+    /// Reads per second.
+    pub blkio_read_iops: Vec<DeviceNumber>,
+    /// Writes per second.
+    pub blkio_write_iops: Vec<DeviceNumber>,
+    /// Resource limits of its processes.
+    pub ulimits: Vec<Ulimit>,
+}
+
+/// A number for a block device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceNumber {
+    /// `/dev/sda`.
+    pub path: String,
+    /// A weight or a rate.
+    pub number: u64,
+}
+
+/// `--ulimit name=soft:hard`; -1 = no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ulimit {
+    /// `nofile` and so on.
+    pub name: String,
+    /// What the process starts with.
+    pub soft: i64,
+    /// How far it may raise that.
+    pub hard: i64,
+}
+
+/// Docker's words for namespaces: empty, `host`, `private`, `container:NAME`, …; each is checked at creation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Namespaces {
+    /// `""`, `host`, `container:NAME`.
+    pub pid: String,
+    /// `""`, `none`, `private`, `shareable`, `host`, `container:NAME`.
+    pub ipc: String,
+    /// `""`, `host`.
+    pub uts: String,
+    /// `""`, `host`.
+    pub user: String,
+    /// `""`, `host`, `private`.
+    pub cgroup: String,
+}
+
+/// What confines a container, and what loosens that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Security {
+    /// `--security-opt` as given.
+    pub options: Vec<String>,
+    /// In place of Docker's list.
+    pub masked_paths: Option<Vec<String>>,
+    /// In place of Docker's list.
+    pub readonly_paths: Option<Vec<String>>,
+}
+
+/// `--device host[:container[:rwm]]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceMapping {
+    /// On the host.
+    pub host: String,
+    /// In the container.
+    pub container: String,
+    /// Of `r`, `w`, `m`.
+    pub permissions: String,
+}
+
+/// What a container's resolver is told in place of the host's, and its additional names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dns {
+    /// Addresses of servers.
+    pub servers: Vec<String>,
+    /// Domains; `.` = none.
+    pub search: Vec<String>,
+    /// `ndots:2` and so on.
+    pub options: Vec<String>,
+    /// `name:address`, `name:host-gateway`.
+    pub extra_hosts: Vec<String>,
 }
 
 /// The container's network.

@@ -44,7 +44,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of `kind`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        // Every message of the engine passes here.
+        Self { kind, message: in_gos_form(message.into()) }
     }
 
     /// [`Kind::NotFound`].
@@ -85,22 +86,36 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// An error's own text; input/output errors in the words that Docker's users know: "no space left on
-/// device", "unexpected EOF".
+/// An error's own text; of a stream that ends early, Go's.
 fn words(error: &(dyn StdError + 'static)) -> String {
     match error.downcast_ref::<std::io::Error>() {
         Some(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => "unexpected EOF".to_string(),
-        Some(e) if e.raw_os_error().is_some() => {
-            let text = e.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            let mut letters = text.chars();
-            letters
-                .next()
-                .map(|first| first.to_ascii_lowercase().to_string() + letters.as_str())
-                .unwrap_or_default()
-        }
         _ => error.to_string(),
     }
+}
+
+/// The operating system's texts in the form that Docker's users know: "No space left on device (os error 28)"
+/// becomes "no space left on device". Go's are the C library's but for their first letter.
+fn in_gos_form(mut message: String) -> String {
+    const MARK: &str = " (os error ";
+    let mut from = 0;
+    while let Some(mark) = message[from..].find(MARK).map(|at| from + at) {
+        let digits = message[mark + MARK.len()..].bytes().take_while(u8::is_ascii_digit).count();
+        let end = mark + MARK.len() + digits;
+        if digits == 0 || !message[end..].starts_with(')') {
+            from = end;
+            continue;
+        }
+        message.replace_range(mark..=end, "");
+        let start = message[..mark].rfind(": ").map_or(0, |at| at + 2);
+        let mut letters = message[start..mark].chars();
+        if let (Some('A'..='Z'), Some('a'..='z')) = (letters.next(), letters.next()) {
+            let first = message[start..=start].to_ascii_lowercase();
+            message.replace_range(start..=start, &first);
+        }
+        from = mark;
+    }
+    message
 }
 
 impl From<db::Error> for Error {
@@ -147,4 +162,34 @@ pub(crate) fn io(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) ->
 /// The same for rustix's error numbers.
 pub(crate) fn errno(what: impl std::fmt::Display) -> impl FnOnce(rustix::io::Errno) -> Error {
     move |e| Error::new(Kind::Internal, format!("{what}: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_the_system_are_gos() {
+        for (text, expected) in [
+            ("write: No space left on device (os error 28)", "write: no space left on device"),
+            ("No space left on device (os error 28)", "no space left on device"),
+            ("open \"/a: b\": Permission denied (os error 13)", "open \"/a: b\": permission denied"),
+            (
+                "a: Is a directory (os error 21); b: File exists (os error 17)",
+                "a: is a directory; b: file exists",
+            ),
+            ("é: I/O error (os error 5)", "é: I/O error"),
+            ("a name (os error x) and (os error 5", "a name (os error x) and (os error 5"),
+            ("nothing of the kind", "nothing of the kind"),
+            ("", ""),
+        ] {
+            assert_eq!(Error::new(Kind::Internal, text).message, expected);
+        }
+        let full = std::io::Error::from_raw_os_error(28);
+        assert_eq!(io("write")(full).message, "write: no space left on device");
+        assert_eq!(errno("open")(rustix::io::Errno::NOENT).message, "open: no such file or directory");
+        let source = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "failed to fill whole buffer");
+        let e = store::Error::Io { what: "cannot read layer".into(), source };
+        assert_eq!(chain(&e), "cannot read layer: unexpected EOF");
+    }
 }

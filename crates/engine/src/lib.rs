@@ -13,6 +13,7 @@
 
 mod config;
 mod error;
+mod machine;
 mod paths;
 mod reconcile;
 mod state;
@@ -26,7 +27,8 @@ pub mod system;
 pub mod tasks;
 
 pub use config::{
-    ContainerConfig, CreateContainer, Health, HostConfig, LogConfig, NetworkMode, PortBinding, RestartPolicy,
+    ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, Dns, Health, HostConfig, Limits,
+    LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
 pub use containers::{Container, EndpointState, ListFilter, State, Status};
 pub use error::{Error, Kind, Result};

@@ -4,6 +4,7 @@
 //! is the kernel's and may be made or taken away twice. What changes the host happens under the
 //! `network` lock.
 
+use crate::config::Dns;
 use crate::error::{Error, Kind, Result};
 use crate::state::{PublishedPort, Record, Task, TaskEndpoint};
 use crate::{Engine, NetworkMode};
@@ -117,6 +118,29 @@ impl Engine {
     }
 
     /// Opens the default network; after a flush of the ruleset publishes again what runs.
+    /// `--add-host`, with the bridge's address in place of `host-gateway`.
+    pub(crate) fn extra_hosts(&self, dns: &Dns, task: &Task) -> Result<Vec<(String, IpAddr)>> {
+        let one = |entry: &String| {
+            let (name, address) = entry.split_once([':', '=']).unwrap_or((entry, ""));
+            let address = match address {
+                "host-gateway" => IpAddr::V4(match &task.endpoint {
+                    Some(endpoint) => endpoint.gateway,
+                    None => {
+                        let _lock = self.paths().lock("network")?;
+                        self.open_network()?.gateway()
+                    }
+                }),
+                text => text
+                    .trim_start_matches('[')
+                    .trim_end_matches(']')
+                    .parse()
+                    .map_err(|_| Error::invalid(format!("invalid IP address in add-host: {text:?}")))?,
+            };
+            Ok((name.to_string(), address))
+        };
+        dns.extra_hosts.iter().map(one).collect()
+    }
+
     fn open_network(&self) -> Result<Network> {
         let opened = Network::open(&net::BridgeConfig::default())?;
         for warning in &opened.warnings {
@@ -198,7 +222,13 @@ pub fn network_id(name: &str) -> String {
 }
 
 /// A container's `resolv.conf`.
-pub(crate) fn resolv_conf(network: NetworkMode) -> Vec<u8> {
+pub(crate) fn resolv_conf(network: NetworkMode, dns: &Dns) -> Result<Vec<u8>> {
+    let address = |text: &String| {
+        text.parse::<IpAddr>().map_err(|_| {
+            Error::invalid(format!("bad nameserver address {text}: ParseAddr({text:?}): unable to parse IP"))
+        })
+    };
+    let servers = dns.servers.iter().map(address).collect::<Result<Vec<_>>>()?;
     let read = |path: &str| std::fs::read(path).unwrap_or_default();
     let host = read("/etc/resolv.conf");
     let path = net::resolv::source_path(&host);
@@ -207,7 +237,11 @@ pub(crate) fn resolv_conf(network: NetworkMode) -> Vec<u8> {
         NetworkMode::Host => net::resolv::Namespace::Host,
         NetworkMode::Bridge | NetworkMode::None => net::resolv::Namespace::Own { ipv6: false },
     };
-    net::resolv::build(&host, path, namespace, &net::resolv::Overrides::default())
+    let overrides = net::resolv::Overrides { servers: &servers, search: &dns.search, options: &dns.options };
+    if network == NetworkMode::Host && *dns == Dns::default() {
+        return Ok(read("/etc/resolv.conf"));
+    }
+    Ok(net::resolv::build(&host, path, namespace, &overrides))
 }
 
 fn bridge_subnet() -> Option<(String, String)> {
@@ -228,7 +262,12 @@ fn bind(
     address: Ipv4Addr,
 ) -> std::result::Result<Vec<BoundPort>, String> {
     let mut requests = Vec::new();
-    for (port, bindings) in &record.host.port_bindings {
+    // -P: what is exposed and has no place yet gets a free one.
+    let everywhere = [crate::config::PortBinding::default()];
+    let exposed = record.config.exposed_ports.iter().filter(|_| record.host.publish_all);
+    let exposed = exposed.filter(|port| !record.host.port_bindings.contains_key(*port));
+    let wanted = record.host.port_bindings.iter().map(|(port, bindings)| (port, &bindings[..]));
+    for (port, bindings) in wanted.chain(exposed.map(|port| (port, &everywhere[..]))) {
         let (number, protocol) = container_port(port)?;
         for binding in bindings {
             requests.push(PortRequest {

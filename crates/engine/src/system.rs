@@ -4,7 +4,6 @@ use crate::containers::ListFilter;
 use crate::error::{Result, io};
 use crate::{Engine, Status};
 use oci::runtime as spec;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
 /// Figures for `info`.
@@ -40,6 +39,10 @@ pub struct SystemInfo {
     pub ipv4_forwarding: bool,
     /// The memory controller counts swap too.
     pub swap_limit: bool,
+    /// A name for this installation.
+    pub id: String,
+    /// Descriptors that this process has open.
+    pub open_files: usize,
     /// Docker's warnings.
     pub warnings: Vec<String>,
 }
@@ -80,9 +83,25 @@ impl Engine {
             data_root: self.paths().data.clone(),
             ipv4_forwarding: forwarding,
             swap_limit,
+            id: self.installation_id(),
+            open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             warnings,
         })
     }
+
+    /// The same for every process of this installation, and none of the machine's own names can be read from
+    /// it: a digest of machine and data root in the form of a UUID (RFC 9562, version 8).
+    fn installation_id(&self) -> String {
+        let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        let machine = if machine.trim().is_empty() { host_name() } else { machine.trim().to_string() };
+        let text = format!("tare:{machine}:{}", self.paths().data.display());
+        as_uuid(oci::Digest::sha256(text.as_bytes()).hex())
+    }
+}
+
+/// The first 122 free bits of hex digits.
+fn as_uuid(hex: &str) -> String {
+    format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30])
 }
 
 /// The host's name.
@@ -109,28 +128,30 @@ pub(crate) fn host_devices() -> Result<Vec<spec::Device>> {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {
             let path = entry.path();
-            let Ok(meta) = path.symlink_metadata() else { continue };
+            let Ok(kind) = entry.file_type() else { continue };
             let name = entry.file_name();
-            let kind = meta.file_type();
             if kind.is_dir() {
                 if !["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"].iter().any(|n| name == *n)
                 {
                     folders.push(path);
                 }
-            } else if (kind.is_char_device() || kind.is_block_device()) && name != "console" {
-                let number = meta.rdev();
-                devices.push(spec::Device {
-                    path,
-                    kind: if kind.is_char_device() { "c" } else { "b" }.to_string(),
-                    major: i64::from(rustix::fs::major(number)),
-                    minor: i64::from(rustix::fs::minor(number)),
-                    file_mode: Some(meta.mode() & 0o7777),
-                    uid: Some(meta.uid()),
-                    gid: Some(meta.gid()),
-                });
+            } else if name != "console" {
+                devices.extend(crate::machine::device_at(&path, &path));
             }
         }
     }
     devices.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(devices)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_id_is_a_uuid() {
+        let hex = oci::Digest::sha256(b"x").hex().to_string();
+        let id = super::as_uuid(&hex);
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!((&id[14..15], &id[19..20]), ("8", "8"), "version and variant");
+    }
 }

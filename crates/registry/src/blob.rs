@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) repository: Repository,
     /// Turns true when the pull failed: every part stops.
     pub(crate) cancelled: watch::Sender<bool>,
-    /// The disk is full: partial downloads are not kept.
+    /// Another try could not go on from here (wrong content, a full disk): partial downloads are not kept.
     pub(crate) discard: AtomicBool,
 }
 
@@ -117,9 +117,13 @@ impl Download {
             fetched = self.fetch(shared, offset, &send) => fetched,
             _ = cancelled.changed() => Err(Error::Cancelled),
         };
-        if fetched.is_ok() {
+        match &fetched {
             // The writer commits only what it was told is the end.
-            let _ = send.send(Piece::End).await;
+            Ok(()) => drop(send.send(Piece::End).await),
+            Err(Error::Cancelled) => {}
+            // Nothing to go on from.
+            Err(e) if !e.is_transient() => shared.discard.store(true, Ordering::Relaxed),
+            Err(_) => {}
         }
         drop(send);
         let stored = disk.await.map_err(|_| Error::Worker("disk writer"))?;

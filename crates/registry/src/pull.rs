@@ -1,9 +1,9 @@
 //! The pull: from a reference to a named, unpacked image.
 //!
 //! Order of events, as dockerd's: the manifest ("Pulling from"), one line per layer, then each layer's
-//! download and unpacking, then digest and status. Nothing is said about layers when all of them are
-//! here. An image is named last, so that whatever fails leaves no name; what was downloaded stays for
-//! the next try, except when the disk is full.
+//! download and unpacking, then digest and status. Nothing is said about layers whose blobs were here
+//! before. An image is named last, so that whatever fails leaves no name; what was downloaded stays for
+//! the next try when the way to the registry failed, and is collected otherwise.
 
 mod progress;
 mod unpack;
@@ -11,10 +11,10 @@ mod unpack;
 use crate::blob::{Download, Shared, blocking};
 use crate::error::{Error, Result};
 use crate::resolve::Resolved;
-use crate::{Client, LayerState, Progress};
+use crate::{Client, Progress};
 use oci::{Descriptor, Digest, Document, ImageConfig, Manifest, Matcher, Platform, Reference, media_type};
 use progress::Reporter;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::{Labels, Lease, Store};
@@ -61,10 +61,13 @@ pub(crate) async fn pull(
     });
     let pulled = run(&shared, &reference, platform, resolved, &mut tell).await;
     drop(lease);
-    if let Err(e) = &pulled
-        && e.is_disk_full()
-    {
-        // Nothing of a pull that found the disk full may keep it full.
+    let collect = match &pulled {
+        // What an earlier pull left that was not continued.
+        Ok(pulled) => pulled.newer,
+        // What was downloaded is kept only when another try can go on from it.
+        Err(e) => !e.is_transient(),
+    };
+    if collect {
         let store = store.clone();
         let _ = blocking("collector", move || store.gc().and_then(|_| store.snapshots().empty_trash())).await;
     }
@@ -167,6 +170,22 @@ async fn fetch_document(
     Ok(stored.await??)
 }
 
+/// Those of the layers whose blobs are here.
+async fn present(shared: &Arc<Shared>, layers: &[Descriptor]) -> Result<HashSet<Digest>> {
+    let store = shared.store.clone();
+    let digests: Vec<Digest> = layers.iter().map(|layer| layer.digest.clone()).collect();
+    let look = move || -> store::Result<HashSet<Digest>> {
+        let mut found = HashSet::new();
+        for digest in digests {
+            if store.content().size(&digest)?.is_some() {
+                found.insert(digest);
+            }
+        }
+        Ok(found)
+    };
+    Ok(blocking("content", look).await??)
+}
+
 /// Whether all blobs are here and unpacked.
 async fn is_complete(shared: &Arc<Shared>, image: &Image) -> Result<bool> {
     let store = shared.store.clone();
@@ -186,10 +205,8 @@ async fn is_complete(shared: &Arc<Shared>, image: &Image) -> Result<bool> {
 /// Downloads and unpacks all layers.
 async fn layers(shared: &Arc<Shared>, image: &Image, tell: &mut (impl FnMut(Progress) + Send)) -> Result<()> {
     let layers = &image.manifest.layers;
-    let mut reporter = Reporter::new(layers);
-    for layer in layers {
-        tell(Progress::Layer { id: progress::short(&layer.digest), state: LayerState::PullingFsLayer });
-    }
+    let mut reporter = Reporter::new(layers, &present(shared, layers).await?);
+    reporter.begin(tell);
     let (events_in, mut events) = mpsc::unbounded_channel();
     let (mut downloads, sources) = start_downloads(shared, layers, &reporter, &events_in);
     let unpack = Unpack {
@@ -238,7 +255,7 @@ fn fail(shared: &Shared, failure: &mut Option<Error>, e: Error) {
         Error::Extract { source, .. } => matches!(**source, store::Error::Unfinished),
         _ => false,
     };
-    if e.is_disk_full() {
+    if !is_consequence(&e) && !e.is_transient() {
         shared.discard.store(true, Ordering::Relaxed);
     }
     shared.cancelled.send_replace(true);

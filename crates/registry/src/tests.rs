@@ -13,14 +13,14 @@ use store::{LayerBuilder, Store};
 use tempfile::TempDir;
 
 struct Fixture {
-    _dir: TempDir,
+    dir: TempDir,
     store: Store,
 }
 
 fn fixture() -> Fixture {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
-    Fixture { _dir: dir, store }
+    Fixture { dir, store }
 }
 
 fn open(data: &Path) -> Store {
@@ -143,8 +143,9 @@ fn what_is_here_is_not_downloaded() {
         let second = Server::start(content).await;
         let (lines, result) = pull(&second, &f.store, "b").await;
         result.unwrap();
-        assert!(lines.contains(&format!("{small}: Already exists")), "{lines:?}");
-        assert!(lines.contains(&format!("{small}: Pull complete")), "{lines:?}");
+        // As dockerd: nothing about a layer that was here.
+        assert!(!lines.iter().any(|line| line.starts_with(&small)), "{lines:?}");
+        assert_eq!(lines.len(), 6, "{lines:?}");
         assert_eq!(second.blobs_served(), 2, "a configuration and {large}");
     });
 }
@@ -159,6 +160,26 @@ fn a_retag_leaves_the_old_image_dangling() {
         server.replace(Content::image(&all));
         assert!(pull(&server, &f.store, "a").await.1.unwrap().newer);
         assert_eq!(f.store.images().by_digest(&old.target.digest).unwrap()[0].name, None);
+        // Named or not, it is kept until somebody removes it; then nothing of it stays but the shared layer.
+        let kept = leftovers(&f).len();
+        f.store.images().delete_target(&old.target.digest).unwrap();
+        let collected = f.store.gc().unwrap();
+        assert_eq!((collected.blobs, collected.snapshots), (2, 0), "manifest and configuration");
+        assert_eq!(leftovers(&f).len(), kept - 2);
+    });
+}
+
+/// What one pull left behind, the next one takes away.
+#[test]
+fn leftovers_go_with_the_next_pull() {
+    run(async {
+        let f = fixture();
+        f.store.content().put("x", b"of a pull that was killed").unwrap();
+        std::fs::create_dir(f.dir.path().join("snapshots/unpacking/0123")).unwrap();
+        let server = Server::start(Content::image(&layers())).await;
+        pull(&server, &f.store, "a").await.1.unwrap();
+        let left = leftovers(&f);
+        assert_eq!(left.len(), 4 + 2, "manifest, configuration and two layers: {left:?}");
     });
 }
 
@@ -184,8 +205,26 @@ fn check_lies(cases: Vec<Lie>, good: &Content) {
             assert_eq!(text(&e).replace(&server.authority(), "HOST"), want);
             assert_eq!(e.kind(), kind, "{want}");
             assert_nothing_named(&f.store);
+            assert_eq!(leftovers(&f), Vec::<String>::new(), "{want}");
         });
     }
+}
+
+/// What lies in the store's folders.
+fn leftovers(f: &Fixture) -> Vec<String> {
+    let folders =
+        ["content/blobs/sha256", "content/ingest", "snapshots/unpacking", "snapshots/trash", "snapshots"];
+    let names = |folder: &str| -> Vec<String> {
+        let path = f.dir.path().join(folder);
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|e| format!("{folder}/{}", e.file_name().display())).collect()
+    };
+    let mut found: Vec<String> = folders.iter().flat_map(|folder| names(folder)).collect();
+    found.retain(|name| {
+        !["active", "unpacking", "trash"].iter().any(|own| *name == format!("snapshots/{own}"))
+    });
+    found.sort();
+    found
 }
 
 #[test]

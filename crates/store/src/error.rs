@@ -99,6 +99,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A compressed stream or a tar ends where more must follow. Docker shows Go's word for it.
+    #[error("unexpected EOF")]
+    Truncated,
+    /// A block that is no tar header, or none with usable numbers; in the words of Go's archive/tar.
+    #[error("archive/tar: invalid tar header")]
+    TarHeader,
     /// A tar stream is broken.
     #[error("invalid tar: {reason}")]
     Tar {
@@ -166,6 +172,8 @@ impl Error {
                 | Error::DiffIdMismatch { .. }
                 | Error::LayerCount { .. }
                 | Error::Decompress { .. }
+                | Error::Truncated
+                | Error::TarHeader
                 | Error::Tar { .. }
                 | Error::Escape { .. }
                 | Error::Archive(_)

@@ -14,7 +14,7 @@ mod attributes;
 mod lower;
 
 use crate::error::{Error, Result};
-use crate::snapshots::Usage;
+use crate::snapshots::{Usage, disk_usage};
 use crate::tar_reader::{Entry, Kind, TarReader, broken};
 use attributes::Attributes;
 use lower::Lower;
@@ -37,9 +37,6 @@ const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 const COPY_BUFFER: usize = 256 << 10;
 /// Open directories kept, most recently used first: tars list a directory's files together.
 const OPEN_DIRECTORIES: usize = 16;
-const BLOCK: u64 = 4096;
-/// ext4 and xfs keep shorter link targets in the inode.
-const INLINE_LINK_BYTES: usize = 60;
 
 /// Unpacks one layer.
 pub(crate) struct Extractor {
@@ -52,6 +49,8 @@ pub(crate) struct Extractor {
     root_is_opaque: bool,
     umask: u32,
     usage: Usage,
+    /// Something that was counted is gone again: the sum must be taken from the tree.
+    must_recount: bool,
     buffer: Vec<u8>,
 }
 
@@ -70,7 +69,8 @@ impl Extractor {
             whiteouts: HashSet::new(),
             root_is_opaque: false,
             umask: attributes::umask()?,
-            usage: Usage { size: BLOCK, inodes: 1 },
+            usage: Usage::default(),
+            must_recount: false,
             buffer: vec![0; COPY_BUFFER],
         })
     }
@@ -85,6 +85,9 @@ impl Extractor {
             self.hide_all_below()?;
         }
         self.finish_directories()?;
+        if self.must_recount {
+            self.usage = disk_usage(&self.root)?;
+        }
         Ok((reader.into_inner(), self.usage))
     }
 
@@ -113,7 +116,8 @@ impl Extractor {
 
     fn make_directory(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
         match rustix::fs::mkdirat(dir, name, Mode::from(0o700)) {
-            Ok(()) => self.count(BLOCK),
+            // Directories are counted when they are finished.
+            Ok(()) => {}
             Err(Errno::EXIST) => {
                 let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(|e| call(entry, "stat", e))?;
@@ -121,7 +125,6 @@ impl Extractor {
                     let hidden = self.whiteouts.contains(path);
                     self.remove(dir, path, name).map_err(|e| call(entry, "unlink", e))?;
                     rustix::fs::mkdirat(dir, name, Mode::from(0o700)).map_err(|e| call(entry, "mkdir", e))?;
-                    self.count(BLOCK);
                     if hidden {
                         self.make_opaque(path).map_err(|e| failed(entry, e))?;
                     }
@@ -142,10 +145,11 @@ impl Extractor {
         data: &mut TarReader<R>,
     ) -> Result<()> {
         let fd = self.create(dir, path, name, entry.mode).map_err(|e| call(entry, "open", e))?;
-        let stored = self.write_data(fd.as_fd(), entry, data)?;
+        self.write_data(fd.as_fd(), entry, data)?;
         Attributes::of(entry).apply_to_file(fd.as_fd(), self.umask).map_err(|e| failed(entry, e))?;
-        self.count(stored);
-        Ok(())
+        // xfs takes back what it allocated ahead of a writer when that one closes.
+        drop(fd);
+        self.count(dir, name).map_err(|e| call(entry, "stat", e))
     }
 
     fn write_data<R: Read>(
@@ -153,16 +157,14 @@ impl Extractor {
         fd: BorrowedFd<'_>,
         entry: &Entry,
         data: &mut TarReader<R>,
-    ) -> Result<u64> {
-        let mut stored = 0;
+    ) -> Result<()> {
         let Some(extents) = &entry.extents else {
             loop {
                 let n = data.read_data(&mut self.buffer)?;
                 if n == 0 {
-                    return Ok(stored);
+                    return Ok(());
                 }
                 sys::durable::write_all(fd, &self.buffer[..n]).map_err(|e| call(entry, "write", e))?;
-                stored += n as u64;
             }
         };
         for extent in extents {
@@ -173,15 +175,13 @@ impl Extractor {
                 let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let n = data.read_data(&mut self.buffer[..want])?;
                 if n == 0 {
-                    return Err(broken("ends within a sparse file"));
+                    return Err(Error::Truncated);
                 }
                 sys::durable::write_all(fd, &self.buffer[..n]).map_err(|e| call(entry, "write", e))?;
                 left -= n as u64;
-                stored += n as u64;
             }
         }
-        rustix::fs::ftruncate(fd, entry.size).map_err(|e| call(entry, "ftruncate", e))?;
-        Ok(stored)
+        rustix::fs::ftruncate(fd, entry.size).map_err(|e| call(entry, "ftruncate", e))
     }
 
     fn make_hard_link(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
@@ -226,14 +226,14 @@ impl Extractor {
         let name = target.file_name().unwrap_or_default().to_os_string();
         let fd = self.create(&dir, target, &name, 0o600).map_err(|e| call(entry, "open", e))?;
         let mut copy = std::fs::File::from(fd);
-        let size = std::io::copy(&mut file, &mut copy).map_err(|source| Error::Entry {
+        std::io::copy(&mut file, &mut copy).map_err(|source| Error::Entry {
             entry: entry.display().into_owned(),
             what: "copy".into(),
             source,
         })?;
         attributes.apply_to_file(copy.as_fd(), 0o777).map_err(|e| failed(entry, e))?;
-        self.count(size);
-        Ok(())
+        drop(copy);
+        self.count(&dir, &name).map_err(|e| call(entry, "stat", e))
     }
 
     fn make_symlink(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
@@ -245,8 +245,7 @@ impl Extractor {
         }
         made.map_err(|e| call(entry, "symlink", e))?;
         Attributes::of(entry).apply_to_name(dir.as_fd(), name, false).map_err(|e| failed(entry, e))?;
-        self.count(if entry.link.len() < INLINE_LINK_BYTES { 0 } else { BLOCK });
-        Ok(())
+        self.count(dir, name).map_err(|e| call(entry, "stat", e))
     }
 
     fn make_node(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr, entry: &Entry) -> Result<()> {
@@ -268,7 +267,7 @@ impl Extractor {
         }
         made.map_err(|e| call(entry, "mknod", e))?;
         Attributes::of(entry).apply_to_name(dir.as_fd(), name, true).map_err(|e| failed(entry, e))?;
-        self.count(0);
+        self.count_node();
         Ok(())
     }
 
@@ -291,7 +290,7 @@ impl Extractor {
         match rustix::fs::mknodat(&*dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
             Ok(()) => {
                 self.whiteouts.insert(path);
-                self.count(0);
+                self.count_node();
                 Ok(())
             }
             Err(Errno::EXIST) if self.directories.contains_key(&path) => {
@@ -314,7 +313,7 @@ impl Extractor {
         for name in self.lower.names()? {
             let path = PathBuf::from(&name);
             match rustix::fs::mknodat(&*root, &name, FileType::CharacterDevice, Mode::empty(), 0) {
-                Ok(()) => self.count(0),
+                Ok(()) => self.count_node(),
                 Err(Errno::EXIST) if self.directories.contains_key(&path) => self.make_opaque(&path)?,
                 Err(Errno::EXIST) => {}
                 Err(e) => return Err(sys::Error::new(format!("mknodat({path:?}, 0:0)"), e).into()),
@@ -360,10 +359,10 @@ impl Extractor {
                 let error = |e| sys::Error::new(format!("unlinkat({walked:?})"), e);
                 rustix::fs::unlinkat(&at, name, AtFlags::empty()).map_err(error)?;
                 self.whiteouts.remove(&walked);
+                self.must_recount = true;
             }
             match rustix::fs::mkdirat(&at, name, Mode::from(0o700)) {
                 Ok(()) => {
-                    self.count(BLOCK);
                     // What was hidden and is made again has nothing below it.
                     let attributes = if hidden { None } else { self.lower.directory(&walked)? };
                     self.directories.insert(walked.clone(), attributes.unwrap_or_default());
@@ -395,6 +394,7 @@ impl Extractor {
     /// A later entry of the same name replaces an earlier one, whatever either is.
     fn remove(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr) -> rustix::io::Result<()> {
         self.whiteouts.remove(path);
+        self.must_recount = true;
         match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {}
             other => return other,
@@ -411,7 +411,12 @@ impl Extractor {
         for (path, attributes) in std::mem::take(&mut self.directories) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
             match self.root.open(&path, flags, 0) {
-                Ok(fd) => attributes.apply_to_directory(fd.as_fd()).map_err(|e| with_path(&path, e))?,
+                Ok(fd) => {
+                    attributes.apply_to_directory(fd.as_fd()).map_err(|e| with_path(&path, e))?;
+                    let stat = rustix::fs::fstat(&fd)
+                        .map_err(|e| sys::Error::new(format!("fstat({})", path.display()), e))?;
+                    self.usage.add(&stat);
+                }
                 // A directory on the way to it was replaced by a link later in the layer.
                 Err(e)
                     if matches!(
@@ -424,9 +429,16 @@ impl Extractor {
         Ok(())
     }
 
-    fn count(&mut self, bytes: u64) {
+    /// Adds what a finished file or link occupies, in blocks as the file system counts them.
+    fn count(&mut self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.usage.add(&stat);
+        Ok(())
+    }
+
+    /// Adds a device or a whiteout: an inode without blocks.
+    fn count_node(&mut self) {
         self.usage.inodes += 1;
-        self.usage.size += bytes.div_ceil(BLOCK) * BLOCK;
     }
 }
 

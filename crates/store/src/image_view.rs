@@ -26,6 +26,17 @@ pub struct ImageView {
     pub chain: Vec<ChainId>,
 }
 
+/// What an image occupies, by kind of content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImageSize {
+    /// The index, if it has one.
+    pub index: u64,
+    /// Manifests, configurations and layers of all platforms that are here.
+    pub blobs: u64,
+    /// The unpacked layers, in blocks of the file system.
+    pub unpacked: u64,
+}
+
 impl ImageView {
     /// The chain id to prepare a container's snapshot on.
     pub fn top(&self) -> Option<&ChainId> {
@@ -106,32 +117,29 @@ impl Store {
         }
     }
 
-    /// What each image occupies: blobs of all its platforms here, and its unpacked layers. Both count
-    /// what is shared with other images fully.
-    pub fn image_size(&self, target: &Descriptor) -> Result<(u64, u64)> {
-        let (mut blobs, mut unpacked) = (0_u64, 0_u64);
+    /// What an image occupies; what it shares with others counts fully.
+    pub fn image_size(&self, target: &Descriptor) -> Result<ImageSize> {
+        let mut size = ImageSize::default();
         let mut seen = HashSet::new();
-        let mut add = |digest: &Digest, sum: &mut u64| -> Result<()> {
-            if seen.insert(digest.clone()) {
-                *sum = sum.saturating_add(self.content().size(digest)?.unwrap_or(0));
-            }
-            Ok(())
+        let mut blob = |digest: &Digest| -> Result<u64> {
+            if seen.insert(digest.clone()) { Ok(self.content().size(digest)?.unwrap_or(0)) } else { Ok(0) }
         };
-        add(&target.digest, &mut blobs)?;
         let mut chains = HashSet::new();
         for view in self.views(target)? {
-            add(&view.descriptor.digest, &mut blobs)?;
-            add(&view.manifest.config.digest, &mut blobs)?;
+            size.blobs += blob(&view.descriptor.digest)? + blob(&view.manifest.config.digest)?;
             for layer in &view.manifest.layers {
-                add(&layer.digest, &mut blobs)?;
+                size.blobs = size.blobs.saturating_add(blob(&layer.digest)?);
             }
             for chain in view.chain {
                 if let Some(usage) = self.snapshots().usage(&chain)? {
-                    unpacked = unpacked.saturating_add(if chains.insert(chain) { usage.size } else { 0 });
+                    size.unpacked =
+                        size.unpacked.saturating_add(if chains.insert(chain) { usage.size } else { 0 });
                 }
             }
         }
-        Ok((blobs, unpacked))
+        // Counted already when it is the manifest.
+        size.index = blob(&target.digest)?;
+        Ok(size)
     }
 
     /// Adds an image made of these layers (plain tars, lowest first), unpacks and names it. The same

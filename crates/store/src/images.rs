@@ -138,6 +138,23 @@ impl ImageStore {
         Ok(n > 0)
     }
 
+    /// Takes these names away; a target that loses its last one by it stays as a dangling image.
+    pub fn untag(&self, names: &[Reference]) -> Result<()> {
+        self.database.write(|t| {
+            for name in names {
+                let name = row_name(name);
+                let Some(old) = t.query_one(&select("name = ?1"), &[(&name).into()], image)? else {
+                    continue;
+                };
+                t.execute("DELETE FROM images WHERE name = ?1", &[(&name).into()])?;
+                if count(t, &old.target.digest)? == 0 {
+                    insert(t, &dangling(&old.target.digest), &old.target, &encode_labels(&old.labels)?)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Takes all names of a target away, and its dangling row; returns what was there.
     pub fn delete_target(&self, digest: &Digest) -> Result<Vec<Image>> {
         self.database.write(|t| {

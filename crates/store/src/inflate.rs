@@ -36,7 +36,8 @@ impl Compression {
     pub fn detect(first: &[u8]) -> Result<Self> {
         let unsupported = |kind| Err(Error::Decompress { kind, source: io::ErrorKind::Unsupported.into() });
         match first {
-            [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+            // With the only method there is, as Docker looks for it.
+            [0x1f, 0x8b, 8, ..] => Ok(Compression::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
             // A skippable frame may come first (RFC 8878, 3.1.2).
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
@@ -97,6 +98,7 @@ impl<R: Read> Read for Plain<R> {
             io::ErrorKind::Interrupted => source,
             // An error of this crate comes from below: a download that did not finish.
             _ if source.get_ref().is_some_and(|e| e.is::<Error>()) => source,
+            io::ErrorKind::UnexpectedEof => io::Error::other(Error::Truncated),
             _ => io::Error::other(Error::Decompress { kind, source }),
         })
     }
@@ -233,7 +235,8 @@ mod tests {
         let middle = flipped.len() / 2;
         flipped[middle] ^= 0xff;
         for (bytes, want) in [
-            (whole[..whole.len() / 2].to_vec(), "cannot decompress layer (gzip)"),
+            (whole[..whole.len() / 2].to_vec(), "unexpected EOF"),
+            (whole[..whole.len() - 4].to_vec(), "unexpected EOF"),
             (flipped, "cannot decompress layer (gzip)"),
             (b"BZh91AY".to_vec(), "cannot decompress layer (bzip2)"),
             (vec![0xfd, b'7', b'z', b'X', b'Z', 0], "cannot decompress layer (xz)"),
@@ -241,7 +244,7 @@ mod tests {
             assert_eq!(run(bytes).unwrap_err(), want);
         }
         let z = zstd::encode_all(&vec![7; 100_000][..], 1).unwrap();
-        assert!(run(z[..z.len() - 3].to_vec()).is_err());
+        assert_eq!(run(z[..z.len() - 3].to_vec()).unwrap_err(), "unexpected EOF");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use archive::{Import, Loaded};
 pub use content::{ContentStore, Follow, Ingest, Writer};
 pub use error::{Error, Result};
 pub use gc::Collected;
-pub use image_view::ImageView;
+pub use image_view::{ImageSize, ImageView};
 pub use images::{Image, ImageStore, Labels, Put};
 pub use inflate::Compression;
 pub use layer_builder::LayerBuilder;

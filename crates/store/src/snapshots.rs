@@ -12,13 +12,18 @@ use crate::error::{Error, Result, errno, io};
 use crate::lease::open_dir;
 use db::{Database, Transaction, Value};
 use oci::{ChainId, Digest};
-use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use sys::clock::Time;
 use sys::mount::{Mount, Source};
+use sys::root::Root;
 
 /// What each overlay mount states, so that neither kernel configuration nor module parameters
 /// change what a layer means.
@@ -26,6 +31,8 @@ const OVERLAY_OPTIONS: &[&str] = &["index=off", "redirect_dir=off", "metacopy=of
 /// overlayfs stacks at most 500 lower layers (OVL_MAX_STACK in fs/overlayfs/super.c).
 const MAX_LAYERS: usize = 500;
 const MAX_KEY_BYTES: usize = 200;
+/// The unit of `st_blocks`, whatever the file system's own (stat(2)).
+const STAT_BLOCK: u64 = 512;
 
 /// Snapshots of a data root.
 #[derive(Debug, Clone)]
@@ -42,6 +49,14 @@ pub struct Usage {
     pub size: u64,
     /// Files and directories.
     pub inodes: u64,
+}
+
+impl Usage {
+    /// Adds an inode, with its blocks as its file system counts them.
+    pub(crate) fn add(&mut self, stat: &rustix::fs::Stat) {
+        self.inodes += 1;
+        self.size += u64::try_from(stat.st_blocks).unwrap_or(0) * STAT_BLOCK;
+    }
 }
 
 /// A committed snapshot.
@@ -120,9 +135,32 @@ impl Snapshots {
         Ok(self.active_dir(key).join("fs"))
     }
 
+    /// What a chain occupies with all its parents; nothing when it is not unpacked.
+    pub fn chain_usage(&self, chain: &ChainId) -> Result<Usage> {
+        let sql = "WITH RECURSIVE up (parent, size, inodes) AS (
+                     SELECT parent, size, inodes FROM snapshots WHERE chain = ?1
+                     UNION ALL
+                     SELECT s.parent, s.size, s.inodes FROM snapshots s JOIN up ON s.id = up.parent)
+                   SELECT coalesce(sum(size), 0), coalesce(sum(inodes), 0) FROM up";
+        let found = self.durable.read(|t| {
+            t.query_one(sql, &[chain.0.as_str().into()], |r| {
+                Ok::<_, Error>(Usage { size: r.int(0)?.cast_unsigned(), inodes: r.int(1)?.cast_unsigned() })
+            })
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// What an active snapshot's parents occupy.
+    pub fn parents_usage(&self, key: &str) -> Result<Usage> {
+        match self.active(key)?.parent {
+            Some(parent) => self.chain_usage(&parent),
+            None => Ok(Usage::default()),
+        }
+    }
+
     /// What an active snapshot occupies by itself, by looking at each of its files.
     pub fn active_usage(&self, key: &str) -> Result<Usage> {
-        disk_usage(&self.upper_dir(key)?)
+        disk_usage(&Root::open_dir(&self.upper_dir(key)?)?)
     }
 
     /// Turns an active snapshot, which must not be mounted, into the committed one of `chain`. If that
@@ -130,7 +168,7 @@ impl Snapshots {
     pub fn commit(&self, key: &str, chain: &ChainId) -> Result<()> {
         let active = self.active(key)?;
         let upper = self.active_dir(key).join("fs");
-        let usage = disk_usage(&upper)?;
+        let usage = disk_usage(&Root::open_dir(&upper)?)?;
         rustix::fs::syncfs(open_dir(&upper)?).map_err(errno("syncfs(snapshot)"))?;
         self.durable.write(|t| self.insert_committed(t, chain, active.parent.as_ref(), usage, &upper))?;
         self.remove(key)
@@ -398,25 +436,40 @@ fn check_key(key: &str) -> Result<()> {
     if valid { Ok(()) } else { Err(Error::SnapshotNotFound(key.to_owned())) }
 }
 
-/// What a tree occupies: blocks in use, hard links counted once.
-fn disk_usage(root: &Path) -> Result<Usage> {
-    use std::os::unix::fs::MetadataExt;
+/// What a tree occupies, its top included: blocks in use, each inode once (containerd's `fs.DiskUsage`).
+/// The tree may be in use by hostile processes: no link leads out of it, and what disappears meanwhile is
+/// not counted.
+pub(crate) fn disk_usage(root: &Root) -> Result<Usage> {
     let mut usage = Usage::default();
-    let mut linked = std::collections::HashSet::new();
-    let mut pending = vec![root.to_path_buf()];
-    while let Some(dir) = pending.pop() {
-        let what = || format!("cannot list {}", dir.display());
-        let meta = fs::symlink_metadata(&dir).map_err(io(what()))?;
-        usage.size += meta.blocks() * 512;
-        usage.inodes += 1;
-        for entry in fs::read_dir(&dir).map_err(io(what()))? {
-            let entry = entry.map_err(io(what()))?;
-            let meta = entry.metadata().map_err(io(what()))?;
-            if meta.is_dir() {
-                pending.push(entry.path());
-            } else if meta.nlink() == 1 || linked.insert((meta.dev(), meta.ino())) {
-                usage.size += meta.blocks() * 512;
-                usage.inodes += 1;
+    let mut linked = HashSet::new();
+    let mut pending = vec![PathBuf::from(".")];
+    while let Some(path) = pending.pop() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let dir = match root.open(&path, flags, 0) {
+            Err(e)
+                if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]
+                    .iter()
+                    .any(|n| n.raw_os_error() == e.errno()) =>
+            {
+                continue;
+            }
+            other => other?,
+        };
+        let failed = || errno(format!("cannot list {}", path.display()));
+        usage.add(&rustix::fs::fstat(&dir).map_err(failed())?);
+        for entry in Dir::read_from(&dir).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = match rustix::fs::statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(failed())?,
+            };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                pending.push(path.join(OsStr::from_bytes(entry.file_name().to_bytes())));
+            } else if stat.st_nlink == 1 || linked.insert((stat.st_dev, stat.st_ino)) {
+                usage.add(&stat);
             }
         }
     }

@@ -102,7 +102,9 @@ impl<R: Read> TarReader<R> {
 
     /// The next entry; what was not read of the one before is skipped. `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
-        self.skip_rest()?;
+        if !self.skip_rest()? {
+            return Ok(None);
+        }
         let mut pax = Pax::default();
         let mut long_name = None;
         let mut long_link = None;
@@ -111,9 +113,9 @@ impl<R: Read> TarReader<R> {
                 if pax.is_empty() && long_name.is_none() && long_link.is_none() {
                     return Ok(None);
                 }
-                return Err(broken("ends after an extension header"));
+                return Err(Error::Truncated);
             };
-            let size = number(&header, SIZE, header.entry_size()).map_err(|_| broken("bad size field"))?;
+            let size = number(&header, SIZE, header.entry_size()).map_err(|_| Error::TarHeader)?;
             match header.entry_type().as_byte() {
                 b'x' => pax = Pax::parse(&self.extension(size)?)?,
                 // Global records carry comments (git archive); nothing in them changes an entry here.
@@ -134,10 +136,15 @@ impl<R: Read> TarReader<R> {
         }
         let n = self.inner.read(&mut buf[..n]).map_err(stream)?;
         if n == 0 {
-            return Err(broken("ends within an entry"));
+            return Err(Error::Truncated);
         }
         self.data -= n as u64;
         Ok(n)
+    }
+
+    /// Stored bytes of the current entry that were not read.
+    pub(crate) fn unread(&self) -> u64 {
+        self.data
     }
 
     /// Reads the whole data of the current entry, if it is not larger than `limit`.
@@ -194,14 +201,14 @@ impl<R: Read> TarReader<R> {
         let device = |n: std::io::Result<Option<u32>>| n.ok().flatten().unwrap_or(0);
         Ok(Entry {
             kind,
-            mode: number(header, MODE, header.mode()).map_err(|_| broken("bad mode field"))? & 0o7777,
+            mode: number(header, MODE, header.mode()).map_err(|_| Error::TarHeader)? & 0o7777,
             uid: id(pax.uid, number(header, UID, header.uid()), "bad uid")?,
             gid: id(pax.gid, number(header, GID, header.gid()), "bad gid")?,
             mtime: match pax.mtime {
                 Some(stamp) => stamp,
                 None => Stamp {
                     seconds: number(header, MTIME, header.mtime())
-                        .map_err(|_| broken("bad mtime field"))?
+                        .map_err(|_| Error::TarHeader)?
                         .cast_signed(),
                     nanos: 0,
                 },
@@ -232,7 +239,7 @@ impl<R: Read> TarReader<R> {
         let signed: i32 = (0..BLOCK).map(|i| i32::from(counted(i).cast_signed())).sum();
         match header.cksum() {
             Ok(sum) if sum == unsigned || i64::from(sum) == i64::from(signed) => Ok(Some(header)),
-            _ => Err(broken("header checksum mismatch")),
+            _ => Err(Error::TarHeader),
         }
     }
 
@@ -245,12 +252,29 @@ impl<R: Read> TarReader<R> {
         Ok(bytes)
     }
 
-    fn skip_rest(&mut self) -> Result<()> {
+    /// Passes over the rest of the entry's data.
+    pub(crate) fn skip_data(&mut self) -> Result<()> {
         let mut scratch = [0; 32 << 10];
         while self.read_data(&mut scratch)? > 0 {}
-        self.data = std::mem::take(&mut self.padding);
-        while self.read_data(&mut scratch)? > 0 {}
         Ok(())
+    }
+
+    /// Passes over the rest of the entry and its padding. A stream that ends within the padding ends with
+    /// this entry, as Go reads it: false.
+    fn skip_rest(&mut self) -> Result<bool> {
+        self.skip_data()?;
+        let mut scratch = [0; BLOCK];
+        self.data = std::mem::take(&mut self.padding);
+        while self.data > 0 {
+            match self.read_data(&mut scratch) {
+                Err(Error::Truncated) => {
+                    self.data = 0;
+                    return Ok(false);
+                }
+                other => other.map(drop)?,
+            }
+        }
+        Ok(true)
     }
 
     /// Fills a block; false at the end of the stream.
@@ -259,7 +283,7 @@ impl<R: Read> TarReader<R> {
         while filled < BLOCK {
             match self.inner.read(&mut block[filled..]).map_err(stream)? {
                 0 if filled == 0 => return Ok(false),
-                0 => return Err(broken("ends within a header")),
+                0 => return Err(Error::Truncated),
                 n => filled += n,
             }
         }

@@ -129,3 +129,10 @@ fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
         }
     }
 }
+
+/// What du(1) says of a tree, in bytes.
+pub(crate) fn du(dir: &Path) -> u64 {
+    let mut command = std::process::Command::new("du");
+    let output = command.args(["-s", "--block-size=1"]).arg(dir).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}

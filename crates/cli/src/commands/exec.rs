@@ -5,10 +5,10 @@ use api::container::{ExecCreateRequest, ExecStartRequest};
 
 use super::run::detach_keys;
 use crate::attach::{self, End, Target, Wiring};
-use crate::create::environment;
+use crate::create::{environment, lines};
 use crate::error::Error;
 use crate::grammar::Parsed;
-use crate::session::{Session, variable};
+use crate::session::{Session, read_file, variable};
 use crate::signals::Signals;
 
 /// What Docker's CLI says when the keys that detach were typed.
@@ -20,31 +20,32 @@ pub async fn exec(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     if container.is_empty() {
         return Err(Error::failed("invalid container name or ID: value is empty"));
     }
-    let request = request(session, parsed);
+    let request = request(session, parsed)?;
+    let detach = parsed.switch("detach");
     let client = session.client().await?;
     // That there is no such container is said before that there is no terminal.
     client.container_inspect(container, false).await?;
-    if !request.detach {
+    if !detach {
         session.check_tty(request.attach_stdin, request.tty)?;
     }
     let id = client.exec_create(container, &request).await?;
     if id.is_empty() {
         return Err(Error::failed("exec ID empty"));
     }
-    let start =
-        ExecStartRequest { detach: request.detach, tty: request.tty, console_size: request.console_size };
-    if request.detach {
+    let start = ExecStartRequest { detach, tty: request.tty, console_size: request.console_size };
+    if detach {
         return Ok(client.exec_start(&id, &start).await?);
     }
     interactive(session, &client, &id, &request, &start).await
 }
 
-fn request(session: &Session<'_>, parsed: &Parsed) -> ExecCreateRequest {
+fn request(session: &Session<'_>, parsed: &Parsed) -> Result<ExecCreateRequest, Error> {
     let detach = parsed.switch("detach");
     let tty = parsed.switch("tty");
     let (rows, columns) = session.out.size().unwrap_or((0, 0));
-    let env = environment(&parsed.list("env"), &variable);
-    ExecCreateRequest {
+    let mut env = lines::pairs(&parsed.list("env-file"), &read_file, &variable).map_err(Error::failed)?;
+    env.extend(environment(&parsed.list("env"), &variable));
+    Ok(ExecCreateRequest {
         user: parsed.text("user").to_owned(),
         privileged: parsed.switch("privileged"),
         tty,
@@ -56,8 +57,9 @@ fn request(session: &Session<'_>, parsed: &Parsed) -> ExecCreateRequest {
         env: (!env.is_empty()).then_some(env),
         working_dir: parsed.text("workdir").to_owned(),
         cmd: Some(parsed.args[1..].to_vec()),
-        detach,
-    }
+        // It is said when the exec starts.
+        detach: false,
+    })
 }
 
 async fn interactive(

@@ -1,25 +1,33 @@
 //! `run` and `create`.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::net::IpAddr;
+
 use api::Client;
 use api::calls::{AttachOptions, PullOptions, WaitCondition, Waiting};
 use api::container::{CreateResponse, WaitResponse};
+use api::host_config::{BindOptions, Mount};
 use oci::{AnyReference, Reference};
 
 use super::show_progress;
 use crate::attach::{self, End, Target, Wiring};
 use crate::create::{self, Plan, Pull, Surroundings};
-use crate::error::{Error, REFUSED};
+use crate::error::{Error, REFUSED, io_text};
 use crate::grammar::Parsed;
-use crate::session::{Session, variable};
+use crate::session::{Session, read_file, variable};
 use crate::signals::Signals;
 use crate::stdio::Out;
 use crate::terminal::DetachKeys;
 
+/// HTTP's status of a refusal of what an engine does not do (yet).
+const NOT_IMPLEMENTED: u16 = 501;
+
 /// `create`: prints the id.
 pub async fn create(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
-    let plan = plan(session, parsed)?;
+    let mut plan = plan(session, parsed)?;
     let client = session.client().await?;
-    let id = make(session, &client, &plan).await?;
+    let id = make(session, &client, &mut plan).await.map_err(|e| name_flags(session, parsed, e, |e| e))?;
     session.out.line(&id)
 }
 
@@ -40,7 +48,9 @@ pub async fn run(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         session.check_tty(config.attach_stdin, config.tty)?;
     }
     let client = session.client().await.map_err(|e| of_run(session, e))?;
-    let id = make(session, &client, &plan).await.map_err(|e| of_run(session, e))?;
+    let id = make(session, &client, &mut plan)
+        .await
+        .map_err(|e| name_flags(session, parsed, e, |e| of_run(session, e)))?;
     let config = &plan.request.config;
     if !(config.attach_stdin || config.attach_stdout || config.attach_stderr) {
         // Docker prints the id while the container starts, so that it is there even if the start fails.
@@ -48,6 +58,36 @@ pub async fn run(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         return client_start(&client, &id).await.map_err(|e| of_run(session, e));
     }
     foreground(session, parsed, &client, &id, &plan).await
+}
+
+/// An engine refuses what it cannot do by the name of a field; below its text stands the flag that set it.
+fn name_flags(
+    session: &Session<'_>,
+    parsed: &Parsed,
+    error: Error,
+    shown: impl FnOnce(Error) -> Error,
+) -> Error {
+    let Error::Engine(api::Error::Engine { status: NOT_IMPLEMENTED, message, .. }) = &error else {
+        return shown(error);
+    };
+    let mut used = parsed.used();
+    used.retain(|f| f.field.split('|').any(|words| mentions(message, words)));
+    let program = session.program;
+    let hints: Vec<String> = used
+        .iter()
+        .map(|flag| format!("\n{program}: the option --{} is not available yet", flag.name))
+        .collect();
+    let error = shown(error);
+    if hints.is_empty() {
+        return error;
+    }
+    Error::Exit { code: REFUSED, message: format!("{error}{}", hints.concat()) }
+}
+
+/// Whether a text has these words: `HostConfig.Dns` is not in `HostConfig.DnsOptions`.
+fn mentions(text: &str, words: &str) -> bool {
+    let ends = |at: usize| !text[at..].starts_with(|c: char| c.is_ascii_alphanumeric());
+    !words.is_empty() && text.match_indices(words).any(|(at, found)| ends(at + found.len()))
 }
 
 /// Starts a container; that it runs already is fine, as for Docker's client.
@@ -157,51 +197,158 @@ fn plan(session: &Session<'_>, parsed: &Parsed) -> Result<Plan, Error> {
     let folder = std::env::current_dir().unwrap_or_default();
     let around = Surroundings {
         variable: &variable,
+        read: &read_file,
         folder: &folder.to_string_lossy(),
         size: session.out.size().unwrap_or((0, 0)),
+        proxies: &session.config.proxies(&session.chosen_host()),
     };
-    create::plan(parsed, &around).map_err(|text| with_help(session, &text, REFUSED))
+    let plan = create::plan(parsed, &around).map_err(|text| with_help(session, &text, REFUSED))?;
+    for text in &plan.warnings {
+        session.warn(&format!("WARNING: {text}"));
+    }
+    Ok(plan)
 }
 
 /// Creates the container, with a pull if its image is missing.
-async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<String, Error> {
+async fn make(session: &Session<'_>, client: &Client, plan: &mut Plan) -> Result<String, Error> {
+    let path = plan.request.host_config.as_ref().map(|h| h.container_id_file.clone()).unwrap_or_default();
+    let id_file = IdFile::create(&path)?;
     let named = match AnyReference::parse(&plan.image) {
         Ok(AnyReference::Named(reference)) => Some(reference.or_latest()),
         Ok(AnyReference::Id(_)) => None,
         Err(error) => return Err(Error::failed(crate::error::chain(&error))),
     };
+    if plan.api_socket {
+        give_api_socket(session, plan)?;
+    }
+    let platform = platform(&plan.platform)?;
     let shown: Option<Out> = (!plan.quiet).then_some(session.err);
     if plan.pull == Pull::Always
         && let Some(reference) = &named
     {
-        pull(client, reference, shown).await?;
+        pull_for(client, reference, &plan.platform, shown).await?;
     }
-    let created = match client.container_create(&plan.name, "", &plan.request).await {
+    let created = match client.container_create(&plan.name, &platform, &plan.request).await {
         Err(error) if error.is_not_found() && plan.pull == Pull::Missing && named.is_some() => {
             let Some(reference) = &named else { return Err(error.into()) };
             if !plan.quiet {
                 // Standard output is for the container's id alone.
                 session.err.line(&format!("Unable to find image '{}' locally", reference.familiar()))?;
             }
-            pull(client, reference, shown).await?;
-            client.container_create(&plan.name, "", &plan.request).await?
+            pull_for(client, reference, &plan.platform, shown).await?;
+            client.container_create(&plan.name, &platform, &plan.request).await?
         }
         other => other?,
     };
     let CreateResponse { id, warnings } = created;
-    for warning in warnings {
+    for warning in warnings.into_iter().chain(local_dns(plan)) {
         session.err.line(&format!("WARNING: {warning}"))?;
     }
+    id_file.keep(&id)?;
     Ok(id)
+}
+
+/// A name server on the host's loopback is another one in the container.
+fn local_dns(plan: &Plan) -> Option<String> {
+    let servers = plan.request.host_config.as_ref()?.dns.as_ref()?;
+    let local = servers.iter().find(|s| s.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))?;
+    Some(format!("Localhost DNS ({local}) may fail in containers."))
+}
+
+/// The API's form of a platform.
+fn platform(text: &str) -> Result<String, Error> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    match oci::Platform::parse(text) {
+        Ok(platform) => Ok(platform.to_string()),
+        Err(error) => {
+            let reason = crate::error::chain(&error);
+            Err(Error::failed(format!("error parsing specified platform: {reason}: invalid argument")))
+        }
+    }
+}
+
+/// `--use-api-socket`: the engine's socket where Docker's clients look for it.
+fn give_api_socket(session: &Session<'_>, plan: &mut Plan) -> Result<(), Error> {
+    const SOCKET: &str = "/var/run/docker.sock";
+    let env = plan.request.config.env.iter().flatten();
+    if session.config.has_credentials && !env.into_iter().any(|e| e.starts_with("DOCKER_CONFIG=")) {
+        let text = "--use-api-socket: handing on the credentials of config.json is not available yet; \
+                    with -e DOCKER_CONFIG=… none are handed on";
+        return Err(Error::Exit { code: REFUSED, message: format!("{}: {text}", session.program) });
+    }
+    let host = plan.request.host_config.get_or_insert_default();
+    host.mounts.get_or_insert_default().push(Mount {
+        kind: "bind".to_owned(),
+        source: SOCKET.to_owned(),
+        target: SOCKET.to_owned(),
+        bind_options: Some(BindOptions::default()),
+        ..Mount::default()
+    });
+    Ok(())
+}
+
+/// `--cidfile`: made before the container, so that two commands cannot share it; removed if none came of it.
+struct IdFile {
+    path: String,
+    file: Option<File>,
+}
+
+impl IdFile {
+    fn create(path: &str) -> Result<IdFile, Error> {
+        if path.is_empty() {
+            return Ok(IdFile { path: String::new(), file: None });
+        }
+        match File::create_new(path) {
+            Ok(file) => Ok(IdFile { path: path.to_owned(), file: Some(file) }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::failed(format!(
+                "container ID file found, make sure the other container isn't running or delete {path}"
+            ))),
+            Err(error) => Err(Error::failed(format!(
+                "failed to create the container ID file: open {path}: {}",
+                io_text(&error)
+            ))),
+        }
+    }
+
+    fn keep(mut self, id: &str) -> Result<(), Error> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        file.write_all(id.as_bytes()).map_err(|error| {
+            Error::failed(format!("failed to write the container ID to the file: {}", io_text(&error)))
+        })
+    }
+}
+
+impl Drop for IdFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Pulls an image and shows it.
 pub async fn pull(client: &Client, reference: &Reference, out: Option<Out>) -> Result<(), Error> {
+    pull_for(client, reference, "", out).await
+}
+
+async fn pull_for(
+    client: &Client,
+    reference: &Reference,
+    platform: &str,
+    out: Option<Out>,
+) -> Result<(), Error> {
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or_default().to_owned(),
     };
-    let options = PullOptions { from_image: reference.name(), tag, ..PullOptions::default() };
+    let options = PullOptions {
+        from_image: reference.name(),
+        tag,
+        platform: platform.to_lowercase(),
+        ..PullOptions::default()
+    };
     show_progress(client.image_pull(&options).await?, out).await
 }
 

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use api::network::PortBinding;
 
+use crate::grammar::numbers;
+
 /// A range yields at most this many ports: all there are.
 const MAX_PORTS: u32 = 65_536;
 
@@ -21,6 +23,36 @@ pub fn parse(specs: &[String]) -> Result<BTreeMap<String, Vec<PortBinding>>, Str
         }
     }
     Ok(out)
+}
+
+/// `--expose`: a port or a range of ports, as `80/tcp`. What a protocol may be is the engine's business.
+pub fn exposed(specs: &[String]) -> Result<Vec<String>, String> {
+    let mut out = Vec::new();
+    for spec in specs {
+        if spec.contains(':') {
+            return Err(format!("invalid port format for --expose: {spec}"));
+        }
+        let (ports, protocol) = spec.split_once('/').unwrap_or((spec, ""));
+        let protocol = if protocol.is_empty() { "tcp" } else { protocol };
+        let (first, last) = exposed_range(ports)
+            .map_err(|e| format!("invalid range format for --expose: {spec}, error: {e}"))?;
+        out.extend((first..=last).map(|port| format!("{port}/{protocol}")));
+    }
+    Ok(out)
+}
+
+fn exposed_range(text: &str) -> Result<(u64, u64), String> {
+    if text.is_empty() {
+        return Err("empty string specified for ports".to_owned());
+    }
+    let mut parts = text.split('-');
+    let port = |part: Option<&str>| part.map(numbers::parse_port).transpose();
+    let first = port(parts.next())?.unwrap_or_default();
+    let last = port(parts.next())?.unwrap_or(first);
+    if last < first {
+        return Err(format!("invalid range specified for port: {text}"));
+    }
+    Ok((first, last))
 }
 
 fn long_form(spec: &str) -> Result<String, String> {
@@ -93,9 +125,19 @@ fn parts(spec: &str) -> (&str, &str, &str) {
 
 fn address(ip: &str) -> Result<&str, String> {
     let bare = match ip.strip_prefix('[') {
-        Some(rest) => rest
-            .strip_suffix(']')
-            .ok_or_else(|| format!("invalid IP address {ip}: address {ip}:: missing ']' in address"))?,
+        Some(rest) => {
+            let (inside, after) = rest.split_once(']').unwrap_or((rest, "?"));
+            let problem = match after {
+                "" => None,
+                _ if !rest.contains(']') => Some("missing ']' in address"),
+                after if after.starts_with(':') => Some("too many colons in address"),
+                _ => Some("missing port in address"),
+            };
+            if let Some(problem) = problem {
+                return Err(format!("invalid IP address {ip}: address {ip}:: {problem}"));
+            }
+            inside
+        }
         None => ip,
     };
     if !bare.is_empty() && bare.parse::<IpAddr>().is_err() {

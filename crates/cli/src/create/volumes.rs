@@ -67,7 +67,7 @@ fn source(spec: &str) -> Result<Option<&str>, String> {
 }
 
 /// A path from `folder`, with `.` and `..` resolved by their names.
-fn absolute(folder: &str, path: &str) -> String {
+pub fn absolute(folder: &str, path: &str) -> String {
     let mut out: Vec<&str> = Vec::new();
     for part in folder.split('/').chain(path.split('/')) {
         match part {

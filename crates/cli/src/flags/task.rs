@@ -57,20 +57,20 @@ pub static LOGS: &[Flag] = &[
     Flag::text(
         "until",
         "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
-    ),
+    ).since(35),
 ];
 
 /// `exec`
 pub static EXEC: &[Flag] = &[
     Flag::switch("detach", "Detached mode: run command in the background").short('d'),
     Flag::text("detach-keys", "Override the key sequence for detaching a container"),
-    Flag::list("env", "Set environment variables").short('e').check(checks::env),
-    Flag::list("env-file", "Read in a file of environment variables").later(),
+    Flag::list("env", "Set environment variables").short('e').check(checks::env).since(25),
+    Flag::list("env-file", "Read in a file of environment variables").since(25),
     Flag::switch("interactive", "Keep STDIN open even if not attached").short('i'),
     Flag::switch("privileged", "Give extended privileges to the command"),
     Flag::switch("tty", "Allocate a pseudo-TTY").short('t'),
     Flag::text("user", "Username or UID (format: \"<name|uid>[:<group|gid>]\")").short('u'),
-    Flag::text("workdir", "Working directory inside the container").short('w'),
+    Flag::text("workdir", "Working directory inside the container").short('w').since(35),
 ];
 
 /// `attach`

@@ -42,7 +42,7 @@ pub fn command<A: Copy>(command: &Command<A>, path: &str, width: usize, show: Sh
     if !flags.is_empty() {
         let _ = write!(out, "\n\nOptions:\n{}", columns(&flags, width - 1).trim_end());
     }
-    let later: Vec<&Flag> = command.all_flags().filter(|f| f.state == State::Later && !f.hidden).collect();
+    let later: Vec<&Flag> = command.all_flags().filter(|f| f.state != State::Ready && !f.hidden).collect();
     if show == Show::Ready && !later.is_empty() {
         let _ = write!(out, "\n\nNot available yet:\n{}", later_names(&later, width));
     }

@@ -35,6 +35,29 @@ pub fn parse_uint(text: &str, bits: u32) -> Result<u64, String> {
     Ok(value)
 }
 
+/// Go's `strconv.Atoi`: decimal digits with an optional sign; the error is Go's reason alone.
+pub fn parse_decimal(text: &str) -> Result<isize, &'static str> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("invalid syntax");
+    }
+    text.parse().map_err(|_| "value out of range")
+}
+
+/// Decimal digits and nothing else.
+pub fn parse_digits(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Go's `strconv.ParseUint(text, 10, 16)`.
+pub fn parse_port(text: &str) -> Result<u64, String> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(syntax("ParseUint", text));
+    }
+    let port = text.parse::<u16>().map_err(|_| Failure::Range.text("ParseUint", text))?;
+    Ok(port.into())
+}
+
 /// A number of bytes with an optional binary unit, as `docker/go-units` reads memory sizes.
 pub fn parse_bytes(text: &str) -> Result<i64, String> {
     let invalid = || format!("invalid size: '{text}'");

@@ -131,14 +131,7 @@ impl Row {
 
     fn platform(&self) -> Value {
         let platform = self.container.image_manifest_descriptor.as_ref().and_then(|d| d.platform.as_ref());
-        platform.map_or(Value::Nil, |p| {
-            let mut text = format!("{}/{}", p.os, p.architecture);
-            if !p.variant.is_empty() {
-                text.push('/');
-                text.push_str(&p.variant);
-            }
-            text.into()
-        })
+        platform.map_or(Value::Nil, |p| Value::Object(Rc::new(RowPlatform(p.clone()))))
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -208,6 +201,35 @@ impl Object for Row {
             "State",
             "Status",
         ]
+    }
+}
+
+/// A platform in a row: one word as text, its parts as JSON.
+struct RowPlatform(api::image::Platform);
+
+impl Object for RowPlatform {
+    fn type_name(&self) -> &'static str {
+        "*formatter.Platform"
+    }
+    fn get(&self, name: &str, _: &[Value]) -> Option<Result<Value, String>> {
+        let text = match name {
+            "architecture" => &self.0.architecture,
+            "os" => &self.0.os,
+            "os.version" => &self.0.os_version,
+            "variant" => &self.0.variant,
+            _ => return None,
+        };
+        // What is empty is left out.
+        (!text.is_empty()).then(|| Ok(text.as_str().into()))
+    }
+    fn names(&self) -> &'static [&'static str] {
+        &["architecture", "os", "os.version", "variant"]
+    }
+    fn print(&self) -> String {
+        let parts = [&self.0.os, &self.0.architecture, &self.0.variant];
+        let parts: Vec<&str> =
+            parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        parts.join("/")
     }
 }
 
@@ -306,6 +328,14 @@ mod tests {
             ("{{json .Names}}", "\"web\"\n"),
         ] {
             assert_eq!(print(template, HEADERS, &[row(WEB, true)]).unwrap(), want, "{template}");
+        }
+        let on = r#"{"ImageManifestDescriptor":{"mediaType":"m","digest":"d","size":1,
+            "platform":{"architecture":"arm","os":"linux","variant":"v7"}}}"#;
+        for (template, want) in [
+            ("{{.Platform}} {{printf \"%v\" .Platform}}", "linux/arm/v7 linux/arm/v7\n"),
+            ("{{json .Platform}}", "{\"architecture\":\"arm\",\"os\":\"linux\",\"variant\":\"v7\"}\n"),
+        ] {
+            assert_eq!(print(template, HEADERS, &[row(on, true)]).unwrap(), want, "{template}");
         }
         let json = print("json", HEADERS, &[row(WEB, true)]).unwrap();
         assert!(json.contains("\"Ports\":\"443/tcp, 0.0.0.0:8080-\\u003e80/tcp"), "{json}");

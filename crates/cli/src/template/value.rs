@@ -13,6 +13,10 @@ pub trait Object {
     fn get(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>>;
     /// The names that `{{json .}}` prints, sorted.
     fn names(&self) -> &'static [&'static str];
+    /// What `{{.}}` prints.
+    fn print(&self) -> String {
+        self.type_name().to_owned()
+    }
 }
 
 /// A value inside a template.
@@ -235,7 +239,7 @@ impl Value {
                 }
                 out.push('}');
             }
-            Value::Object(o) => out.push_str(o.type_name()),
+            Value::Object(o) => out.push_str(&o.print()),
         }
     }
 }

@@ -46,6 +46,14 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(handler: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Engine {
+        Engine::announcing("1.50", handler)
+    }
+
+    /// An engine that speaks this API version.
+    pub fn announcing(
+        api: &'static str,
+        handler: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Engine {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("e.sock")).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -53,7 +61,7 @@ impl Engine {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (log, handler) = (Arc::clone(&log), Arc::clone(&handler));
-                std::thread::spawn(move || serve(stream, &log, &handler));
+                std::thread::spawn(move || serve(stream, api, &log, &handler));
             }
         });
         Engine { folder, seen }
@@ -75,7 +83,7 @@ impl Engine {
     }
 }
 
-fn serve(stream: UnixStream, log: &Mutex<Vec<Seen>>, handler: &Handler) {
+fn serve(stream: UnixStream, api: &str, log: &Mutex<Vec<Seen>>, handler: &Handler) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     loop {
@@ -108,7 +116,9 @@ fn serve(stream: UnixStream, log: &Mutex<Vec<Seen>>, handler: &Handler) {
         let seen = Seen { method, target, body: String::from_utf8_lossy(&body).into_owned(), headers };
         log.lock().unwrap().push(seen.clone());
         if seen.target.contains("_ping") {
-            let head = "HTTP/1.1 200 OK\r\nApi-Version: 1.50\r\nOstype: linux\r\nContent-Length: 0\r\n\r\n";
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nApi-Version: {api}\r\nOstype: linux\r\nContent-Length: 0\r\n\r\n"
+            );
             writer.write_all(head.as_bytes()).unwrap();
             continue;
         }
@@ -198,16 +208,20 @@ pub fn ours_with(program: &str, args: &[&str], stdin: &str, in_process: cli::InP
     Outcome { code, out: text(out), err: text(err) }
 }
 
-/// Docker's own CLI, if this machine has the version we compare with.
+/// Docker's own CLI, if this machine has the version we compare with; `TARE_TEST_DOCKER_CLI` names another.
 pub fn docker() -> Option<PathBuf> {
-    let found = ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter().map(Path::new).find(|path| {
+    let cache = std::env::var("TARE_TEST_CACHE").unwrap_or_else(|_| "/var/cache/tare-tests".to_owned());
+    let named = std::env::var("TARE_TEST_DOCKER_CLI").ok();
+    let places =
+        ["/usr/local/bin/docker".to_owned(), "/usr/bin/docker".to_owned(), cache + "/oracle/usr/bin/docker"];
+    let found = named.into_iter().chain(places).map(PathBuf::from).find(|path| {
         let output = Command::new(path).arg("--version").output();
         output.is_ok_and(|o| o.stdout.starts_with(b"Docker version 28."))
     });
     if found.is_none() {
         eprintln!("not compared: this machine has no Docker CLI 28");
     }
-    found.map(Path::to_owned)
+    found
 }
 
 /// Runs Docker's CLI.

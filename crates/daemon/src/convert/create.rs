@@ -7,7 +7,7 @@ use api::ApiVersion;
 use api::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
 use api::host_config::{HostConfig, RestartPolicy};
 use api::network::{EndpointSettings, NetworkingConfig};
-use engine::{CreateContainer, Health, LogConfig, NetworkMode, PortBinding};
+use engine::{CreateContainer, Health, NetworkMode};
 
 use crate::reply::Refusal;
 
@@ -32,14 +32,14 @@ pub(crate) fn create(
     }
     check_restart(&host.restart_policy)?;
     check_mounts(&host)?;
-    refuse_host(&host)?;
+    refuse_host(&host, version)?;
     refuse_config(&request.config)?;
     let network = network_mode(&host.network_mode)?;
     refuse_endpoints(request.networking_config.as_ref(), network)?;
     Ok(CreateContainer {
         name: Some(name.strip_prefix('/').unwrap_or(name)).filter(|n| !n.is_empty()).map(str::to_owned),
         config: config(request.config),
-        host: host_config(host, network),
+        host: super::host::wanted(host, network),
     })
 }
 
@@ -67,10 +67,7 @@ fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
         "on-failure" if count < 0 => {
             Err(Refusal::bad_request("invalid restart policy: maximum retry count cannot be negative"))
         }
-        "" | "no" => Ok(()),
-        "always" | "unless-stopped" | "on-failure" => {
-            Err(Refusal::later(&format!("the restart policy {:?}", policy.name)))
-        }
+        "" | "no" | "always" | "unless-stopped" | "on-failure" => Ok(()),
         other => Err(Refusal::bad_request(format!(
             "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         ))),
@@ -96,56 +93,26 @@ fn check_mounts(host: &HostConfig) -> Result<(), Refusal> {
 }
 
 /// The fields of HostConfig that must be at a value which asks for nothing.
-fn refuse_host(host: &HostConfig) -> Result<(), Refusal> {
+fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let not_in = |value: &str, harmless: &[&str]| !value.is_empty() && !harmless.contains(&value);
     let asked = [
         ("VolumeDriver", not_in(&host.volume_driver, &["local"])),
         ("VolumesFrom", some(&host.volumes_from)),
-        ("Annotations", host.annotations.as_ref().is_some_and(|map| !map.is_empty())),
-        ("Dns", some(&host.dns)),
-        ("DnsOptions", some(&host.dns_options)),
-        ("DnsSearch", some(&host.dns_search)),
-        ("ExtraHosts", some(&host.extra_hosts)),
-        ("GroupAdd", some(&host.group_add)),
-        ("IpcMode", not_in(&host.ipc_mode, &["private"])),
         ("Cgroup", !host.cgroup.is_empty()),
-        ("CgroupnsMode", !host.cgroupns_mode.is_empty()),
         ("Links", some(&host.links)),
-        ("OomScoreAdj", host.oom_score_adj != 0),
-        ("PidMode", !host.pid_mode.is_empty()),
-        ("SecurityOpt", some(&host.security_opt)),
         ("StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
-        ("UTSMode", !host.uts_mode.is_empty()),
-        ("UsernsMode", !host.userns_mode.is_empty()),
-        ("Sysctls", host.sysctls.as_ref().is_some_and(|map| !map.is_empty())),
-        ("Runtime", not_in(&host.runtime, &["runc"])),
         ("Isolation", not_in(&host.isolation, &["default"])),
-        ("CpuShares", host.cpu_shares != 0),
-        ("CgroupParent", !host.cgroup_parent.is_empty()),
-        ("BlkioWeight", host.blkio_weight != 0),
-        ("BlkioWeightDevice", host.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceReadBps", host.blkio_device_read_bps.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceWriteBps", host.blkio_device_write_bps.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceReadIOps", host.blkio_device_read_iops.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceWriteIOps", host.blkio_device_write_iops.as_ref().is_some_and(|list| !list.is_empty())),
-        ("CpuPeriod", host.cpu_period != 0),
-        ("CpuQuota", host.cpu_quota != 0),
-        ("CpuRealtimePeriod", host.cpu_realtime_period != 0),
-        ("CpuRealtimeRuntime", host.cpu_realtime_runtime != 0),
-        ("CpusetCpus", !host.cpuset_cpus.is_empty()),
-        ("CpusetMems", !host.cpuset_mems.is_empty()),
-        ("Devices", host.devices.as_ref().is_some_and(|list| !list.is_empty())),
-        ("DeviceCgroupRules", some(&host.device_cgroup_rules)),
         ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
+        // Gone from the API with 1.42: newer clients do not send it, and dockerd does not read it.
+        ("KernelMemory", host.kernel_memory != 0 && version < ApiVersion::v1(42)),
         ("KernelMemoryTCP", host.kernel_memory_tcp != 0),
-        ("MemoryReservation", host.memory_reservation != 0),
-        ("MemorySwappiness", host.memory_swappiness.is_some_and(|n| n != -1)),
-        ("OomKillDisable", host.oom_kill_disable == Some(true)),
-        ("Ulimits", host.ulimits.as_ref().is_some_and(|list| !list.is_empty())),
+        // Windows's own.
+        ("CpuCount", host.cpu_count != 0),
+        ("CpuPercent", host.cpu_percent != 0),
+        ("IOMaximumIOps", host.io_maximum_iops != 0),
+        ("IOMaximumBandwidth", host.io_maximum_bandwidth != 0),
         ("Mounts", host.mounts.as_ref().is_some_and(|list| !list.is_empty())),
-        ("MaskedPaths", host.masked_paths.is_some()),
-        ("ReadonlyPaths", host.readonly_paths.is_some()),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(&format!("HostConfig.{field}"))),
@@ -156,6 +123,8 @@ fn refuse_host(host: &HostConfig) -> Result<(), Refusal> {
 fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
     let asked = [
         ("Volumes", config.volumes.as_ref().is_some_and(|set| !set.is_empty())),
+        ("OnBuild", config.on_build.as_ref().is_some_and(|list| !list.is_empty())),
+        ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
         ("MacAddress", !config.mac_address.is_empty()),
         // A check that is switched off asks for nothing.
@@ -181,9 +150,9 @@ fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
         other if other.starts_with("container:") => {
-            Err(Refusal::later("sharing another container's network"))
+            Err(Refusal::later("HostConfig.NetworkMode: sharing another container's network"))
         }
-        other => Err(Refusal::later(&format!("the network {other}"))),
+        other => Err(Refusal::later(&format!("HostConfig.NetworkMode: the network {other}"))),
     }
 }
 
@@ -192,7 +161,9 @@ fn refuse_endpoints(networking: Option<&NetworkingConfig>, network: NetworkMode)
     let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
     for (name, settings) in endpoints.into_iter().flatten() {
         if network_mode(name)? != network {
-            return Err(Refusal::later("connecting a container to several networks"));
+            return Err(Refusal::later(
+                "NetworkingConfig.EndpointsConfig: connecting a container to several networks",
+            ));
         }
         if settings.as_ref().is_some_and(|settings| !asks_for_nothing(settings)) {
             return Err(Refusal::later(&format!("NetworkingConfig.EndpointsConfig[{name}]")));
@@ -251,45 +222,6 @@ fn health(from: HealthConfig) -> Health {
     }
 }
 
-fn host_config(from: HostConfig, network: NetworkMode) -> engine::HostConfig {
-    let bindings = from.port_bindings.unwrap_or_default().into_iter().map(|(port, bindings)| {
-        let bindings = bindings.unwrap_or_default().into_iter();
-        let bindings = bindings.map(|b| PortBinding { host_ip: b.host_ip, host_port: b.host_port }).collect();
-        (port, bindings)
-    });
-    let [rows, columns] = from.console_size.map(|size| u16::try_from(size).unwrap_or(u16::MAX));
-    let log = LogConfig {
-        driver: if from.log_config.driver.is_empty() {
-            "json-file".to_owned()
-        } else {
-            from.log_config.driver
-        },
-        options: from.log_config.config.unwrap_or_default(),
-    };
-    engine::HostConfig {
-        binds: from.binds.unwrap_or_default(),
-        network,
-        port_bindings: bindings.collect(),
-        publish_all: from.publish_all_ports,
-        auto_remove: from.auto_remove,
-        privileged: from.privileged,
-        read_only: from.readonly_rootfs,
-        cap_add: from.cap_add.0.unwrap_or_default(),
-        cap_drop: from.cap_drop.0.unwrap_or_default(),
-        memory: from.memory,
-        memory_swap: from.memory_swap,
-        nano_cpus: from.nano_cpus,
-        pids_limit: from.pids_limit.filter(|limit| *limit > 0),
-        tmpfs: from.tmpfs.unwrap_or_default(),
-        init: from.init,
-        log,
-        restart: engine::RestartPolicy::default(),
-        console_size: (columns, rows),
-        container_id_file: from.container_id_file,
-        shm_size: from.shm_size,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,23 +261,21 @@ mod tests {
         for (text, expected) in [
             (r#"{}"#, "config cannot be empty in order to create a container"),
             (r#"{"HostConfig":{"Memory":1}}"#, "config cannot be empty in order to create a container"),
-            (r#"{"Image":"x","HostConfig":{"CpuShares":5}}"#, "HostConfig.CpuShares is not supported yet"),
-            (r#"{"Image":"x","HostConfig":{"Dns":["1.1.1.1"]}}"#, "HostConfig.Dns is not supported yet"),
-            (r#"{"Image":"x","HostConfig":{"PidMode":"host"}}"#, "HostConfig.PidMode is not supported yet"),
-            (r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#, "the network mine is not supported yet"),
+            (
+                r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#,
+                "HostConfig.NetworkMode: the network mine is not supported yet",
+            ),
             (
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
-                "sharing another container's network is not supported yet",
+                "HostConfig.NetworkMode: sharing another container's network is not supported yet",
             ),
             (r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#, "Healthcheck is not supported yet"),
+            (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
+            (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (r#"{"Image":"x","Volumes":{"/data":{}}}"#, "Volumes is not supported yet"),
             (
                 r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:01"}}}}"#,
                 "NetworkingConfig.EndpointsConfig[bridge] is not supported yet",
-            ),
-            (
-                r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
-                "the restart policy \"always\" is not supported yet",
             ),
             (
                 r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"x"}}}"#,
@@ -365,6 +295,101 @@ mod tests {
             r#"{"Image":"x","HostConfig":{"Runtime":"runc","IpcMode":"private","MemorySwappiness":null}}"#,
         ] {
             assert!(read(text).is_ok(), "{text}");
+        }
+    }
+
+    /// A value that asks for something, for each field that is refused.
+    const REFUSED: &[(&str, &str)] = &[
+        ("VolumeDriver", r#""x""#),
+        ("VolumesFrom", r#"["x"]"#),
+        ("Cgroup", r#""x""#),
+        ("Links", r#"["x"]"#),
+        ("StorageOpt", r#"{"size":"1"}"#),
+        ("Isolation", r#""hyperv""#),
+        ("DeviceRequests", r#"[{"Count":-1}]"#),
+        ("KernelMemoryTCP", "5"),
+        ("CpuCount", "5"),
+        ("CpuPercent", "5"),
+        ("IOMaximumIOps", "5"),
+        ("IOMaximumBandwidth", "5"),
+        ("Mounts", r#"[{"Type":"bind","Source":"/a","Target":"/b"}]"#),
+    ];
+
+    /// What reaches the engine, which does it or refuses it in its own words.
+    const HANDED_ON: &[&str] = &[
+        "Binds",
+        "ContainerIDFile",
+        "LogConfig",
+        "RestartPolicy",
+        "NetworkMode",
+        "PortBindings",
+        "AutoRemove",
+        "ConsoleSize",
+        "CapAdd",
+        "CapDrop",
+        "Privileged",
+        "PublishAllPorts",
+        "ReadonlyRootfs",
+        "Tmpfs",
+        "ShmSize",
+        "Memory",
+        "NanoCpus",
+        "MemorySwap",
+        "PidsLimit",
+        "Init",
+        "Annotations",
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "ExtraHosts",
+        "GroupAdd",
+        "CgroupnsMode",
+        "OomScoreAdj",
+        "PidMode",
+        "SecurityOpt",
+        "UTSMode",
+        "UsernsMode",
+        "Sysctls",
+        "CpuShares",
+        "CgroupParent",
+        "BlkioWeight",
+        "BlkioWeightDevice",
+        "BlkioDeviceReadBps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteIOps",
+        "CpuPeriod",
+        "CpuQuota",
+        "CpuRealtimePeriod",
+        "CpuRealtimeRuntime",
+        "CpusetCpus",
+        "CpusetMems",
+        "Devices",
+        "DeviceCgroupRules",
+        "MemoryReservation",
+        "MemorySwappiness",
+        "OomKillDisable",
+        "Ulimits",
+        "MaskedPaths",
+        "ReadonlyPaths",
+        "IpcMode",
+        "Runtime",
+    ];
+
+    #[test]
+    fn no_field_of_host_config_is_dropped() {
+        use api::go::Struct;
+        for (field, value) in REFUSED {
+            let text = format!(r#"{{"Image":"x","HostConfig":{{"{field}":{value}}}}}"#);
+            let refusal = read(&text).expect_err(field);
+            assert!(refusal.message.contains(&format!("HostConfig.{field}")), "{field}: {}", refusal.message);
+            assert_eq!(refusal.status, http::StatusCode::NOT_IMPLEMENTED, "{field}");
+        }
+        for field in HostConfig::FIELDS {
+            let refused = REFUSED.iter().any(|(name, _)| *name == field.json);
+            // Dropped since API 1.42, as by dockerd.
+            let known = refused || HANDED_ON.contains(&field.json) || field.json == "KernelMemory";
+            assert!(known, "HostConfig.{} is neither handed on nor refused", field.json);
         }
     }
 }

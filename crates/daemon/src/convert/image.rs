@@ -63,7 +63,8 @@ fn boolean(name: &str, values: &[String]) -> Result<bool, Refusal> {
 
 /// Go's `path.Match` for `*` and `?` over the whole name, with or without its tag (distribution's FamiliarMatch).
 fn matches(pattern: &str, tag: &str) -> bool {
-    let name = tag.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(tag, |(name, _)| name);
+    let name = tag.split_once('@').map_or(tag, |(name, _)| name);
+    let name = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
     glob(pattern.as_bytes(), tag.as_bytes()) || glob(pattern.as_bytes(), name.as_bytes())
 }
 
@@ -98,7 +99,8 @@ pub(crate) fn summary(image: &ImageInfo, version: ApiVersion) -> ImageSummary {
     let (tags, digests) = if old_none {
         (vec!["<none>:<none>".to_owned()], vec!["<none>@<none>".to_owned()])
     } else {
-        (image.tags.clone(), image.digests.clone())
+        // dockerd's list has the digest of the last name only; its inspect has all.
+        (image.tags.clone(), image.digests.last().cloned().into_iter().collect())
     };
     let size = i64::try_from(image.size).unwrap_or(i64::MAX);
     ImageSummary {
@@ -211,6 +213,8 @@ mod tests {
             ("b?x", "box:2", true),
             ("localhost:5000/*", "localhost:5000/x:1", true),
             ("busybox:1", "busybox:2", false),
+            ("busy*", "busybox@sha256:0123", true),
+            ("localhost:5000/x", "localhost:5000/x@sha256:0123", true),
             ("", "busybox", false),
             ("a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1", false),
         ] {

@@ -1,20 +1,16 @@
 //! A container in full, as `GET /containers/{id}/json` shows it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use api::container::{
     ContainerConfig, ContainerInspect, DriverData, HealthConfig, MountPoint, NetworkSettings, State,
 };
 use api::go::{Empty, StrSlice};
-use api::host_config::{HostConfig, LogConfig, RestartPolicy};
 use api::network::{EndpointSettings, PortBinding, PortMap};
 use engine::Container;
 
 use super::{descriptor, words};
 
-/// Docker's size of /dev/shm when none is asked for.
-const DEFAULT_SHM: i64 = 64 * 1024 * 1024;
 /// The snapshotter's name, as containerd's.
 pub(super) const DRIVER: &str = "overlayfs";
 
@@ -42,7 +38,7 @@ pub(crate) fn inspect(container: &Container, execs: Vec<String>, with_manifest: 
         driver: DRIVER.to_owned(),
         platform: "linux".to_owned(),
         exec_ids: (!execs.is_empty()).then_some(execs),
-        host_config: Some(host_config(container)),
+        host_config: Some(super::host::shown(container)),
         graph_driver: DriverData { data: None, name: DRIVER.to_owned() },
         mounts: mounts(container),
         config: Some(config(container)),
@@ -109,63 +105,6 @@ fn config(container: &Container) -> ContainerConfig {
 
 fn set(names: &std::collections::BTreeSet<String>) -> Option<BTreeMap<String, Empty>> {
     (!names.is_empty()).then(|| names.iter().map(|name| (name.clone(), Empty)).collect())
-}
-
-/// What was asked for, and dockerd's empty lists and zeros for what cannot be asked for yet.
-fn host_config(container: &Container) -> HostConfig {
-    let from = &container.host;
-    let list = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
-    let paths = |paths: Vec<PathBuf>| {
-        // A privileged container has none.
-        let text = paths.into_iter().map(|path| path.to_string_lossy().into_owned());
-        (!from.privileged).then(|| text.collect())
-    };
-    let bindings = from.port_bindings.iter().map(|(port, bindings)| {
-        let bindings = bindings.iter();
-        let bindings =
-            bindings.map(|b| PortBinding { host_ip: b.host_ip.clone(), host_port: b.host_port.clone() });
-        (port.clone(), Some(bindings.collect()))
-    });
-    let (columns, rows) = from.console_size;
-    HostConfig {
-        binds: list(&from.binds),
-        container_id_file: from.container_id_file.clone(),
-        log_config: LogConfig { driver: from.log.driver.clone(), config: Some(from.log.options.clone()) },
-        network_mode: from.network.as_str().to_owned(),
-        port_bindings: Some(bindings.collect()),
-        restart_policy: RestartPolicy { name: from.restart.name.clone(), maximum_retry_count: 0 },
-        auto_remove: from.auto_remove,
-        console_size: [rows.into(), columns.into()],
-        cap_add: StrSlice(list(&from.cap_add)),
-        cap_drop: StrSlice(list(&from.cap_drop)),
-        cgroupns_mode: container.cgroupns.to_owned(),
-        dns: Some(Vec::new()),
-        dns_options: Some(Vec::new()),
-        dns_search: Some(Vec::new()),
-        ipc_mode: "private".to_owned(),
-        privileged: from.privileged,
-        publish_all_ports: from.publish_all,
-        readonly_rootfs: from.read_only,
-        tmpfs: (!from.tmpfs.is_empty()).then(|| from.tmpfs.clone()),
-        shm_size: if from.shm_size == 0 { DEFAULT_SHM } else { from.shm_size },
-        runtime: "runc".to_owned(),
-        memory: from.memory,
-        nano_cpus: from.nano_cpus,
-        blkio_weight_device: Some(Vec::new()),
-        blkio_device_read_bps: Some(Vec::new()),
-        blkio_device_write_bps: Some(Vec::new()),
-        blkio_device_read_iops: Some(Vec::new()),
-        blkio_device_write_iops: Some(Vec::new()),
-        devices: Some(Vec::new()),
-        memory_swap: from.memory_swap,
-        oom_kill_disable: Some(false),
-        pids_limit: from.pids_limit,
-        ulimits: Some(Vec::new()),
-        masked_paths: paths(engine::spec::masked_paths()),
-        readonly_paths: paths(engine::spec::readonly_paths()),
-        init: from.init,
-        ..HostConfig::default()
-    }
 }
 
 /// The bind mounts, which are all there are so far.

@@ -2,6 +2,7 @@
 //! engine does not do is refused by the name of its field.
 
 pub(crate) mod create;
+mod host;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod summary;
@@ -10,13 +11,18 @@ pub(crate) mod words;
 
 use api::image::{Descriptor, Platform};
 
+/// A size in the API's form.
+pub(crate) fn figure(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// A content descriptor in the API's form.
 pub(crate) fn descriptor(from: &oci::Descriptor) -> Descriptor {
     let some = |present: bool| present.then_some(());
     Descriptor {
         media_type: from.media_type.clone(),
         digest: from.digest.to_string(),
-        size: i64::try_from(from.size).unwrap_or(i64::MAX),
+        size: figure(from.size),
         urls: some(!from.urls.is_empty()).map(|()| from.urls.clone()),
         annotations: some(!from.annotations.is_empty()).map(|()| from.annotations.clone()),
         data: None,

@@ -3,18 +3,24 @@
 use std::net::IpAddr;
 
 use api::container::{ContainerSummary, NetworkSettingsSummary, Port, SummaryHostConfig};
+use engine::containers::Sizes;
 use engine::{Container, Status, Time};
 
 use super::inspect::{endpoint_settings, mounts};
-use super::{descriptor, words};
+use super::{descriptor, figure, words};
 
-/// One line of the list.
-pub(crate) fn summary(container: &Container, with_manifest: bool) -> ContainerSummary {
+/// One line of the list; `image` is the word to show for its image.
+pub(crate) fn summary(
+    container: &Container,
+    image: &str,
+    sizes: Option<Sizes>,
+    with_manifest: bool,
+) -> ContainerSummary {
     let network = container.network().as_str().to_owned();
     ContainerSummary {
         id: container.id.clone(),
         names: vec![format!("/{}", container.name)],
-        image: container.config.image.clone(),
+        image: image.to_owned(),
         image_id: container.image_id.clone(),
         image_manifest_descriptor: container
             .image_manifest
@@ -24,6 +30,8 @@ pub(crate) fn summary(container: &Container, with_manifest: bool) -> ContainerSu
         command: words::command(&container.argv),
         created: container.created_ns.div_euclid(1_000_000_000),
         ports: ports(container),
+        size_rw: sizes.map_or(0, |sizes| figure(sizes.written)),
+        size_root_fs: sizes.map_or(0, |sizes| figure(sizes.all)),
         labels: Some(container.config.labels.clone()),
         state: container.state.status.as_str().to_owned(),
         status: status(container, Time::now().0),
@@ -32,7 +40,6 @@ pub(crate) fn summary(container: &Container, with_manifest: bool) -> ContainerSu
             networks: Some([(network, endpoint_settings(container))].into()),
         }),
         mounts: mounts(container),
-        ..ContainerSummary::default()
     }
 }
 

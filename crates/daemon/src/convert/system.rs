@@ -50,6 +50,8 @@ pub(crate) fn info(info: &SystemInfo, version: &str, api: ApiVersion) -> Info {
     let words = |list: &[&str]| Some(list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     let figure = |number: usize| isize::try_from(number).unwrap_or(isize::MAX);
     Info {
+        id: info.id.clone(),
+        nfd: figure(info.open_files),
         containers: figure(info.containers),
         containers_running: figure(info.running),
         containers_stopped: figure(info.stopped),

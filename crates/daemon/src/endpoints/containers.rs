@@ -9,7 +9,7 @@ use engine::tasks::{Condition, StartOptions};
 use http::StatusCode;
 
 use crate::call::{Call, go_integer, go_quote, window_size};
-use crate::convert::{create, inspect, summary};
+use crate::convert::{create, figure, inspect, summary};
 use crate::reply::{self, Refusal, Reply};
 use crate::server::Router;
 
@@ -21,17 +21,33 @@ pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> 
         // Docker takes a limit below one for none.
         filter.limit = usize::try_from(go_integer("Atoi", call.query.get("limit"))?).unwrap_or(0);
     }
-    if call.query.flag("size") {
-        return Err(Refusal::later("listing containers with their sizes"));
-    }
     for name in ["since", "before"] {
         if !call.query.get(name).is_empty() {
             return Err(Refusal::later(&format!("listing containers {name} another one")));
         }
     }
-    let found = router.block(&call.tracing, move |engine| engine.list_containers(&filter)).await?;
+    let with_sizes = call.query.flag("size");
+    let look = move |engine: &engine::Engine| {
+        let found = engine.list_containers(&filter)?;
+        let words = engine.image_words(&found);
+        let mut listed = Vec::with_capacity(found.len());
+        for (container, word) in found.into_iter().zip(words) {
+            let sizes = with_sizes.then(|| engine.container_sizes(&container.id));
+            match sizes.transpose() {
+                Ok(sizes) => listed.push((container, word, sizes)),
+                // It was removed meanwhile.
+                Err(_) if engine.container(&container.id).is_err() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listed)
+    };
+    let found = router.block(&call.tracing, look).await?;
     let with_manifest = call.since(48);
-    let list: Vec<ContainerSummary> = found.iter().map(|c| summary::summary(c, with_manifest)).collect();
+    let list: Vec<ContainerSummary> = found
+        .iter()
+        .map(|(container, word, sizes)| summary::summary(container, word, *sizes, with_manifest))
+        .collect();
     Ok(reply::json(StatusCode::OK, &list))
 }
 
@@ -85,17 +101,20 @@ pub(super) async fn create(router: &Router, mut call: Call) -> Result<Reply, Ref
 }
 
 pub(super) async fn inspect(router: &Router, call: Call) -> Result<Reply, Refusal> {
-    if call.query.flag("size") {
-        return Err(Refusal::later("inspecting a container with its size"));
-    }
     let name = call.name.clone();
+    let with_sizes = call.query.flag("size");
     let look = move |engine: &engine::Engine| {
         let container = engine.container(&name)?;
         let execs = engine.exec_ids(&container.id)?;
-        Ok((container, execs))
+        let sizes = with_sizes.then(|| engine.container_sizes(&container.id)).transpose()?;
+        Ok((container, execs, sizes))
     };
-    let (container, execs) = router.block(&call.tracing, look).await?;
-    let body = inspect::inspect(&container, execs, call.since(48));
+    let (container, execs, sizes) = router.block(&call.tracing, look).await?;
+    let mut body = inspect::inspect(&container, execs, call.since(48));
+    if let Some(sizes) = sizes {
+        body.size_rw = Some(figure(sizes.written));
+        body.size_root_fs = Some(figure(sizes.all));
+    }
     Ok(reply::json(StatusCode::OK, &body))
 }
 

@@ -37,9 +37,12 @@ impl Engine {
         if let Some(name) = &name {
             names::check(name)?;
         }
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        spec::validate(&mut host, cpus)?;
-        check_host(&host)?;
+        let machine = self.machine(&host)?;
+        let mut warnings = spec::validate(&mut host, &machine)?;
+        super::check::host(&host)?;
+        if let Some(other) = host.namespaces.pid.strip_prefix("container:") {
+            self.state()?.find(other)?;
+        }
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             let text = format!(
                 "the working directory '{}' is invalid, it needs to be an absolute path",
@@ -59,7 +62,6 @@ impl Engine {
             config.hostname = id[..12].to_string();
         }
         let chain = image.config.chain().pop();
-        let mut warnings = Vec::new();
         if !config.volumes.is_empty() {
             warnings.push("The image declares volumes; they are not supported yet: their content is part of the container".to_string());
         }
@@ -118,18 +120,33 @@ impl Engine {
 
     /// Whom a container's process runs as, by the files of its own root. The layers are looked
     /// through from above; only when a link stands in the way is the root mounted (detached).
-    pub(crate) fn resolve_user(&self, user: &str, mounts: &[sys::mount::Mount]) -> Result<ResolvedUser> {
+    pub(crate) fn resolve_user(
+        &self,
+        user: &str,
+        groups: &[String],
+        mounts: &[sys::mount::Mount],
+    ) -> Result<ResolvedUser> {
         let overlay =
             mounts.first().ok_or_else(|| Error::new(Kind::Internal, "the container has no root"))?;
-        match (layered_file(overlay, "etc/passwd")?, layered_file(overlay, "etc/group")?) {
-            (Some(passwd), Some(group)) => users::resolve(user, &passwd, &group),
-            _ => resolve_user_in(&Root::from_fd(detached_root(overlay)?), user),
-        }
+        let (passwd, group) =
+            match (layered_file(overlay, "etc/passwd")?, layered_file(overlay, "etc/group")?) {
+                (Some(passwd), Some(group)) => (passwd, group),
+                _ => user_files(&Root::from_fd(detached_root(overlay)?))?,
+            };
+        let mut resolved = users::resolve(user, &passwd, &group)?;
+        resolved.groups.extend(users::resolve_groups(groups, &group)?);
+        Ok(resolved)
     }
 }
 
 /// Looks a user up in a root's own files.
 pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
+    let (passwd, group) = user_files(root)?;
+    users::resolve(user, &passwd, &group)
+}
+
+/// passwd and group of a root.
+fn user_files(root: &Root) -> Result<(String, String)> {
     let read = |path: &str| match root.open(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK, 0) {
         Ok(fd) => bounded(fd, path),
         // A root without these files is normal.
@@ -141,7 +158,7 @@ pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
         }
         Err(e) => Err(e.into()),
     };
-    users::resolve(user, &read("etc/passwd")?, &read("etc/group")?)
+    Ok((read("etc/passwd")?, read("etc/group")?))
 }
 
 /// A new id: 64 hexadecimal digits, never all decimal in its short form (so that the short form is
@@ -177,24 +194,6 @@ fn random() -> Result<u64> {
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(errno("getrandom()"))?;
     Ok(u64::from_ne_bytes(bytes))
-}
-
-fn check_host(host: &crate::HostConfig) -> Result<()> {
-    for bind in &host.binds {
-        spec::check_bind(bind)?;
-    }
-    for (list, option) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
-        spec::check_capabilities(list)
-            .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
-    }
-    crate::tasks::check_log(&host.log)?;
-    if host.restart.name != "no" && !host.restart.name.is_empty() {
-        return Err(Error::unsupported(format!("the restart policy {:?}", host.restart.name)));
-    }
-    if host.publish_all {
-        return Err(Error::unsupported("publishing all ports (-P)"));
-    }
-    Ok(())
 }
 
 /// The client's wishes over the image's configuration, by Docker's rules.

@@ -3,9 +3,11 @@
 //! A container's status is never stored: it follows from the task row, the shim's lock and the
 //! last run, so that no crash can leave a lie behind.
 
+mod check;
 mod create;
 mod names;
 mod remove;
+mod size;
 
 use crate::error::Result;
 use crate::state::{LastRun, Record, Task};
@@ -15,6 +17,7 @@ use std::net::Ipv4Addr;
 pub use crate::state::PublishedPort;
 pub use create::Created;
 pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
+pub use size::Sizes;
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,7 +237,8 @@ impl Engine {
             "json-file" => self.paths().log(&record.id).to_string_lossy().into_owned(),
             _ => String::new(),
         };
-        let private = self.cgroup_layout()?.version() == cgroup::Version::V2 && !record.host.privileged;
+        let v2 = self.cgroup_layout()?.version() == cgroup::Version::V2;
+        let private = crate::spec::private_cgroups(&record.host, v2);
         Ok(Container {
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),
@@ -328,5 +332,28 @@ impl Container {
     /// The network it is or would be in.
     pub fn network(&self) -> NetworkMode {
         self.host.network
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_with_and_without_their_slash() {
+        for (filter, expected) in [
+            ("p1", true),
+            ("^p1$", true),
+            ("^/p1$", true),
+            ("/p1", true),
+            ("^p", true),
+            ("^/p", true),
+            ("1$", true),
+            ("^1$", false),
+            ("/p$", false),
+            ("p2", false),
+        ] {
+            assert_eq!(name_matches("p1", filter), expected, "{filter}");
+        }
     }
 }

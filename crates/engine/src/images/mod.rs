@@ -31,9 +31,10 @@ pub struct ResolvedImage {
 pub struct ImageInfo {
     /// `sha256:…` of the manifest or index.
     pub id: String,
-    /// `name:tag`, familiar form.
+    /// All its names, `name:tag` or (when it was pulled by digest) `name@sha256:…`, familiar form, sorted by
+    /// their full form.
     pub tags: Vec<String>,
-    /// `name@sha256:…`, familiar form.
+    /// `name@sha256:…` for each repository that it has a name in, in the same order.
     pub digests: Vec<String>,
     /// What the names point to.
     pub target: oci::Descriptor,
@@ -41,9 +42,9 @@ pub struct ImageInfo {
     pub created_ns: i64,
     /// When its name was last given.
     pub tagged_ns: i64,
-    /// Bytes of blobs and unpacked layers.
+    /// Bytes of blobs and unpacked layers; Docker's list does not count the index.
     pub size: u64,
-    /// Bytes of blobs alone.
+    /// Bytes of blobs alone, the index among them.
     pub content_size: u64,
     /// How many containers were made of it.
     pub containers: usize,
@@ -71,6 +72,20 @@ impl Engine {
     /// The id of the image that a name, an id or a prefix of one means.
     pub fn image_id(&self, word: &str) -> Result<String> {
         Ok(self.find_image(word)?.target.digest.to_string())
+    }
+
+    /// What `ps` shows as the image of each container: the word that it was made with, or the image's id when
+    /// that word means another image now.
+    pub fn image_words(&self, containers: &[crate::Container]) -> Vec<String> {
+        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        let mut words = Vec::with_capacity(containers.len());
+        for container in containers {
+            let word = container.config.image.as_str();
+            let id = known.entry(word).or_insert_with(|| self.image_id(word).ok());
+            let same = id.as_ref() == Some(&container.image_id);
+            words.push(if same { word } else { &container.image_id }.to_owned());
+        }
+        words
     }
 
     /// All images, newest first. One entry per id.
@@ -126,7 +141,7 @@ impl Engine {
             && prefix.len() <= 64
             && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         // A name goes before a prefix of an id, except for a whole id.
-        if prefix.len() < 64
+        if !(hex && prefix.len() == 64)
             && let Ok(AnyReference::Named(name)) = AnyReference::parse(word)
             && let Some(image) = self.by_name(&name)?
         {
@@ -163,13 +178,11 @@ impl Engine {
         let first = rows.first().ok_or_else(|| Error::not_found("No such image"))?;
         let store = self.store()?;
         let view = self.view(first).ok();
-        let (blobs, unpacked) = store.image_size(&first.target)?;
+        let size = store.image_size(&first.target)?;
         let mut tags = Vec::new();
         let mut digests = Vec::new();
         for name in rows.iter().filter_map(|r| r.name.as_ref()) {
-            if name.tag().is_some() {
-                tags.push(name.familiar());
-            }
+            tags.push(name.familiar());
             let digest = format!("{}@{}", name.familiar_name(), first.target.digest);
             if !digests.contains(&digest) {
                 digests.push(digest);
@@ -183,8 +196,8 @@ impl Engine {
             digests,
             created_ns: created.map_or(0, |t| t.0),
             tagged_ns: rows.iter().map(|r| r.updated.0).max().unwrap_or(0),
-            size: blobs.saturating_add(unpacked),
-            content_size: blobs,
+            size: size.blobs.saturating_add(size.unpacked),
+            content_size: size.blobs.saturating_add(size.index),
             containers: self
                 .state()?
                 .containers()?

@@ -4,12 +4,15 @@
 //! looked up before and handed in as [`Inputs`]. Values are Docker's (daemon 28.5 on Linux).
 
 mod defaults;
+mod limits;
 mod mounts;
 mod resources;
+pub mod seccomp;
+pub mod security;
 pub mod users;
 
 pub use defaults::{masked_paths, readonly_paths};
-pub use resources::validate;
+pub use limits::{Machine, validate};
 
 use crate::config::NetworkMode;
 use crate::error::{Error, Result};
@@ -41,32 +44,85 @@ pub struct Inputs<'a> {
     pub bounding: &'a [String],
     /// `/dev` nodes of the host, for `--privileged`.
     pub host_devices: &'a [spec::Device],
+    /// What `--device` asks for, as it was found.
+    pub devices: &'a [GivenDevice],
+    /// Numbers of the block devices that limits name.
+    pub block_devices: &'a [(String, (i64, i64))],
+    /// The pid namespace of another container that is shared.
+    pub pid_namespace: Option<&'a Path>,
+    /// `--security-opt`, understood.
+    pub security: &'a security::Options,
+    /// The kernel's major and minor number.
+    pub kernel: (u32, u32),
+    /// It has AppArmor, and it is switched on.
+    pub apparmor: bool,
+}
+
+/// A device node that a container gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GivenDevice {
+    /// Its place in the container and its numbers.
+    pub node: spec::Device,
+    /// Of `r`, `w`, `m`.
+    pub permissions: String,
 }
 
 /// Builds the spec.
 pub fn build(inputs: &Inputs<'_>) -> Result<spec::Spec> {
     let record = inputs.record;
-    let privileged = record.host.privileged;
+    let process = process(inputs)?;
+    let bounding = process.capabilities.as_ref().map_or(&[][..], |sets| &sets.bounding[..]);
+    let linux = linux(inputs, bounding)?;
     Ok(spec::Spec {
         oci_version: spec::VERSION.to_string(),
-        process: Some(process(inputs)?),
         root: Some(spec::Root { path: inputs.root.to_path_buf(), readonly: record.host.read_only }),
         hostname: hostname(record, inputs.host_name),
         domainname: record.config.domainname.clone(),
         mounts: mounts::mounts(inputs)?,
-        annotations: annotations(record),
-        linux: Some(spec::Linux {
-            sysctl: sysctls(record),
-            resources: Some(resources::resources(record)),
-            cgroups_path: PathBuf::from(inputs.cgroup),
-            namespaces: namespaces(record, inputs.cgroup_v2),
-            devices: if privileged { inputs.host_devices.to_vec() } else { Vec::new() },
-            masked_paths: if privileged { Vec::new() } else { masked_paths() },
-            readonly_paths: if privileged { Vec::new() } else { readonly_paths() },
-            ..spec::Linux::default()
-        }),
+        annotations: annotations(inputs),
+        linux: Some(linux),
+        process: Some(process),
         ..spec::Spec::default()
     })
+}
+
+fn linux(inputs: &Inputs<'_>, bounding: &[String]) -> Result<spec::Linux> {
+    let host = &inputs.record.host;
+    let hidden = |asked: &Option<Vec<String>>, usual: fn() -> Vec<PathBuf>| match asked {
+        _ if host.privileged => Vec::new(),
+        Some(paths) => paths.iter().map(PathBuf::from).collect(),
+        None => usual(),
+    };
+    let mut devices = if host.privileged { inputs.host_devices.to_vec() } else { Vec::new() };
+    devices.retain(|device| inputs.devices.iter().all(|given| given.node.path != device.path));
+    devices.extend(inputs.devices.iter().map(|given| given.node.clone()));
+    let arch = oci::Platform::host().architecture;
+    let seccomp = match &inputs.security.seccomp {
+        security::Seccomp::Profile(profile) => {
+            let facts = seccomp::Facts { capabilities: bounding, arch: &arch, kernel: inputs.kernel };
+            Some(seccomp::for_container(profile, facts)?)
+        }
+        _ => None,
+    };
+    Ok(spec::Linux {
+        sysctl: sysctls(inputs.record),
+        resources: Some(resources::resources(inputs)?),
+        cgroups_path: PathBuf::from(inputs.cgroup),
+        namespaces: namespaces(inputs),
+        devices,
+        masked_paths: hidden(&host.security.masked_paths, masked_paths),
+        readonly_paths: hidden(&host.security.readonly_paths, readonly_paths),
+        seccomp,
+        ..spec::Linux::default()
+    })
+}
+
+/// Where a container's cgroup lies below each hierarchy's root: below the parent that was asked for, else the
+/// engine's. Cleaned, so that no parent leads out of the hierarchy.
+pub(crate) fn cgroup_path(asked: &str, usual: &str, id: &str) -> String {
+    let parent = if asked.is_empty() { usual } else { asked };
+    let parts = parent.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
+    parts.chain([id]).map(|part| format!("/{part}")).collect()
 }
 
 /// Checks a `-v` value without the host.
@@ -90,17 +146,22 @@ pub const SECCOMP_ANNOTATION: &str = "io.tare.seccomp";
 /// Its only value.
 pub const SECCOMP_DOCKER_DEFAULT: &str = "docker-default";
 
-fn annotations(record: &Record) -> std::collections::BTreeMap<String, String> {
-    if record.host.privileged {
-        return std::collections::BTreeMap::new();
+fn annotations(inputs: &Inputs<'_>) -> std::collections::BTreeMap<String, String> {
+    let host = &inputs.record.host;
+    let mut annotations = host.annotations.clone();
+    // Whatever the client says: this one is ours.
+    annotations.remove(SECCOMP_ANNOTATION);
+    if !host.privileged && inputs.security.seccomp == security::Seccomp::Default {
+        annotations.insert(SECCOMP_ANNOTATION.to_string(), SECCOMP_DOCKER_DEFAULT.to_string());
     }
-    [(SECCOMP_ANNOTATION.to_string(), SECCOMP_DOCKER_DEFAULT.to_string())].into()
+    annotations
 }
 
 /// The name a container sees: the host's with the host's network, else the configured one, which
 /// creation has set to the short id when none was asked for.
 pub fn hostname(record: &Record, host_name: &str) -> String {
-    if record.host.network == NetworkMode::Host && record.config.hostname.is_empty() {
+    let hosts = record.host.network == NetworkMode::Host || record.host.namespaces.uts == "host";
+    if hosts && record.config.hostname.is_empty() {
         return host_name.to_string();
     }
     record.config.hostname.clone()
@@ -129,9 +190,18 @@ fn process(inputs: &Inputs<'_>) -> Result<spec::Process> {
             &record.config.working_dir
         }),
         capabilities: Some(capabilities(record, inputs.user.uid, inputs.bounding)?),
-        oom_score_adj: Some(0),
+        oom_score_adj: Some(i32::try_from(record.host.limits.oom_score_adj).unwrap_or(0)),
+        rlimits: resources::rlimits(&record.host.limits),
+        no_new_privileges: inputs.security.no_new_privileges,
+        apparmor_profile: apparmor_profile(inputs),
         ..spec::Process::default()
     })
+}
+
+/// As dockerd: a profile is asked for by name only, and on a kernel without AppArmor it means nothing.
+fn apparmor_profile(inputs: &Inputs<'_>) -> String {
+    let asked = inputs.security.apparmor.clone().filter(|_| inputs.apparmor);
+    asked.unwrap_or_default()
 }
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -216,26 +286,52 @@ fn sets(list: Vec<String>, uid: u32) -> spec::Capabilities {
     }
 }
 
-fn namespaces(record: &Record, cgroup_v2: bool) -> Vec<spec::Namespace> {
+/// Whether the container has a cgroup namespace of its own. Docker: on v2, except for privileged containers; on v1
+/// the host's.
+pub(crate) fn private_cgroups(host: &crate::HostConfig, cgroup_v2: bool) -> bool {
+    match host.namespaces.cgroup.as_str() {
+        "host" => false,
+        "private" => true,
+        _ => cgroup_v2 && !host.privileged,
+    }
+}
+
+fn namespaces(inputs: &Inputs<'_>) -> Vec<spec::Namespace> {
     use spec::NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Uts};
-    let mut kinds = vec![Mount, Uts, Pid, Ipc];
-    if record.host.network != NetworkMode::Host {
-        kinds.push(Network);
+    let host = &inputs.record.host;
+    let own = |kind| spec::Namespace { kind, path: PathBuf::new() };
+    let mut list = vec![own(Mount)];
+    if host.namespaces.uts != "host" {
+        list.push(own(Uts));
     }
-    // Docker: private on v2, except for privileged containers; the host's on v1.
-    if cgroup_v2 && !record.host.privileged {
-        kinds.push(Cgroup);
+    match inputs.pid_namespace {
+        Some(path) => list.push(spec::Namespace { kind: Pid, path: path.to_path_buf() }),
+        None if host.namespaces.pid == "host" => {}
+        None => list.push(own(Pid)),
     }
-    kinds.into_iter().map(|kind| spec::Namespace { kind, path: PathBuf::new() }).collect()
+    if host.namespaces.ipc != "host" {
+        list.push(own(Ipc));
+    }
+    if host.network != NetworkMode::Host {
+        list.push(own(Network));
+    }
+    if private_cgroups(host, inputs.cgroup_v2) {
+        list.push(own(Cgroup));
+    }
+    list
 }
 
 fn sysctls(record: &Record) -> std::collections::BTreeMap<String, String> {
-    if record.host.network == NetworkMode::Host {
-        return std::collections::BTreeMap::new();
+    let mut sysctls = std::collections::BTreeMap::new();
+    if record.host.network != NetworkMode::Host {
+        for (key, value) in
+            [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
+        {
+            sysctls.insert(key.to_string(), value.to_string());
+        }
     }
-    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
-        .map(|(key, value)| (key.to_string(), value.to_string()))
-        .into()
+    sysctls.extend(record.host.sysctls.clone());
+    sysctls
 }
 
 #[cfg(test)]

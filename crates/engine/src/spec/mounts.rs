@@ -1,6 +1,7 @@
 //! The mounts of a container: Docker's own, its three files, tmpfs and binds.
 
 use super::Inputs;
+use crate::config::HostConfig;
 use crate::error::{Error, Result};
 use oci::runtime::Mount;
 use std::path::{Component, Path, PathBuf};
@@ -10,14 +11,8 @@ const SHM_BYTES: i64 = 64 << 20;
 
 pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let host = &inputs.record.host;
-    let mut mounts = system(host.privileged);
-    let shm = if host.shm_size > 0 { host.shm_size } else { SHM_BYTES };
-    mounts.push(mount(
-        "/dev/shm",
-        "tmpfs",
-        "shm",
-        &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")],
-    ));
+    let mut mounts = system(host.privileged, inputs.security.writable_cgroups);
+    mounts.extend(shared_memory(host));
     for file in ["resolv.conf", "hostname", "hosts"] {
         mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), host.read_only));
     }
@@ -39,8 +34,20 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn system(privileged: bool) -> Vec<Mount> {
+/// `/dev/shm`, which is System V's shared memory by another name: it goes with the ipc namespace.
+fn shared_memory(host: &HostConfig) -> Option<Mount> {
+    let shm = if host.shm_size > 0 { host.shm_size } else { SHM_BYTES };
+    let options = ["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")];
+    match host.namespaces.ipc.as_str() {
+        "none" => None,
+        "host" => Some(bind("/dev/shm", Path::new("/dev/shm"), false)),
+        _ => Some(mount("/dev/shm", "tmpfs", "shm", &options)),
+    }
+}
+
+fn system(privileged: bool, writable_cgroups: bool) -> Vec<Mount> {
     let access = if privileged { "rw" } else { "ro" };
+    let cgroups = if privileged || writable_cgroups { "rw" } else { "ro" };
     vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -51,7 +58,7 @@ fn system(privileged: bool) -> Vec<Mount> {
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"]),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[cgroups, "nosuid", "noexec", "nodev"]),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ]
 }

@@ -112,8 +112,8 @@ fn limits() {
             Err("range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"),
         ),
     ] {
-        match validate(&mut host, 2) {
-            Ok(()) => assert_eq!(Ok(host.memory_swap), expected),
+        match validate(&mut host, &Machine { cpus: 2, ..Machine::default() }) {
+            Ok(_) => assert_eq!(Ok(host.memory_swap), expected),
             Err(e) => assert_eq!(Err(e.message.as_str()), expected),
         }
     }

@@ -77,6 +77,11 @@ pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<ResolvedUser> {
     Ok(resolved)
 }
 
+/// The numbers of `--group-add`: names must be in the file; numbers need not.
+pub fn resolve_groups(names: &[String], group: &str) -> Result<Vec<u32>> {
+    names.iter().map(|name| group_id(name, group)).collect()
+}
+
 fn in_range(id: u32, text: &str) -> Result<u32> {
     if id > i32::MAX as u32 {
         Err(Error::invalid(format!("uids and gids must be in range 0-2147483647: {text}")))

@@ -83,7 +83,7 @@ impl Engine {
             pid_start: 0,
             started_ns: 0,
             endpoint: None,
-            cgroup: format!("{}/{}", self.options().cgroup_parent.trim_end_matches('/'), record.id),
+            cgroup: spec::cgroup_path(&record.host.cgroup_parent, &self.options().cgroup_parent, &record.id),
         };
         self.state()?.put_task(&record.id, &task)?;
         let started = self.run_task(record, &mut task, attaches, supervise);
@@ -234,13 +234,17 @@ impl Engine {
         root: &Path,
         mounts: &[sys::mount::Mount],
     ) -> Result<oci::runtime::Spec> {
-        let user = self.resolve_user(&record.config.user, mounts)?;
+        let user = self.resolve_user(&record.config.user, &record.host.group_add, mounts)?;
         for bind in &record.host.binds {
             crate::containers::prepare_bind(bind)?;
         }
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
         let host_name = crate::system::host_name();
+        let given = crate::machine::given_devices(&record.host.devices)?;
+        let block_devices = crate::machine::block_devices(&record.host.limits)?;
+        let pid_namespace = self.shared_pid_namespace(&record.host)?;
+        let security = spec::security::parse(&record.host.security)?;
         let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
         spec::build(&Inputs {
             record,
@@ -253,6 +257,12 @@ impl Engine {
             host_name: &host_name,
             bounding: &bounding,
             host_devices: &devices,
+            devices: &given,
+            block_devices: &block_devices,
+            pid_namespace: pid_namespace.as_deref(),
+            security: &security,
+            kernel: crate::machine::kernel(),
+            apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
         })
     }
 
@@ -264,10 +274,15 @@ impl Engine {
             std::fs::write(folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
-        let read = |path: &str| std::fs::read(path).unwrap_or_default();
+        let dns = &record.host.dns;
+        let extra = self.extra_hosts(dns, task)?;
         if record.host.network == NetworkMode::Host {
-            write("hosts", &read("/etc/hosts"))?;
-            return write("resolv.conf", &read("/etc/resolv.conf"));
+            let mut hosts = std::fs::read("/etc/hosts").unwrap_or_default();
+            for (name, address) in &extra {
+                hosts.extend_from_slice(format!("{address}\t{name}\n").as_bytes());
+            }
+            write("hosts", &hosts)?;
+            return write("resolv.conf", &crate::networks::resolv_conf(record.host.network, dns)?);
         }
         let addresses: Vec<std::net::Ipv4Addr> = task.endpoint.iter().map(|e| e.address).collect();
         let domainname = &record.config.domainname;
@@ -275,11 +290,11 @@ impl Engine {
             hostname: &hostname,
             domainname,
             addresses: &addresses,
-            extra: &[],
+            extra: &extra,
             ipv6: net::ports::has_ipv6(),
         };
         write("hosts", &net::hosts::build(&hosts))?;
-        write("resolv.conf", &crate::networks::resolv_conf(record.host.network))
+        write("resolv.conf", &crate::networks::resolv_conf(record.host.network, dns)?)
     }
 
     /// Promises to run `exited()` for a task that runs already.

@@ -8,6 +8,7 @@ use super::unpack::Event;
 use crate::blob::Arrived;
 use crate::{LayerState, Progress};
 use oci::{Descriptor, Digest};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(super) struct Reporter {
 
 struct LayerProgress {
     id: String,
+    /// Its blob was here before the pull: dockerd says nothing about it.
+    silent: bool,
     digest: Digest,
     total: u64,
     written: Arc<AtomicU64>,
@@ -33,9 +36,11 @@ struct LayerProgress {
 }
 
 impl Reporter {
-    pub(super) fn new(layers: &[Descriptor]) -> Self {
+    /// `present` are the blobs that are here already.
+    pub(super) fn new(layers: &[Descriptor], present: &HashSet<Digest>) -> Self {
         let layers = layers.iter().map(|layer| LayerProgress {
             id: short(&layer.digest),
+            silent: present.contains(&layer.digest),
             digest: layer.digest.clone(),
             total: layer.size,
             written: Arc::default(),
@@ -45,6 +50,13 @@ impl Reporter {
             ticks: 0,
         });
         Reporter { layers: layers.collect() }
+    }
+
+    /// One line per layer.
+    pub(super) fn begin(&self, tell: &mut impl FnMut(Progress)) {
+        for layer in &self.layers {
+            layer.tell(LayerState::PullingFsLayer, tell);
+        }
     }
 
     /// The counter of a layer's bytes.
@@ -60,7 +72,7 @@ impl Reporter {
                     Arrived::Downloaded => LayerState::DownloadComplete,
                     Arrived::Existed => LayerState::AlreadyExists,
                 };
-                tell(Progress::Layer { id: self.layers[index].id.clone(), state });
+                self.layers[index].tell(state, tell);
                 // The same blob may be several layers.
                 for layer in self.layers.iter_mut().filter(|l| l.digest == digest) {
                     layer.arrived = true;
@@ -86,7 +98,7 @@ impl Reporter {
             } else {
                 continue;
             };
-            tell(Progress::Layer { id: layer.id.clone(), state });
+            layer.tell(state, tell);
         }
     }
 }
@@ -94,12 +106,18 @@ impl Reporter {
 impl LayerProgress {
     fn tell_complete(&self, tell: &mut impl FnMut(Progress)) {
         if self.arrived && self.unpacked {
-            tell(Progress::Layer { id: self.id.clone(), state: LayerState::PullComplete });
+            self.tell(LayerState::PullComplete, tell);
+        }
+    }
+
+    fn tell(&self, state: LayerState, tell: &mut impl FnMut(Progress)) {
+        if !self.silent {
+            tell(Progress::Layer { id: self.id.clone(), state });
         }
     }
 }
 
 /// Docker's short id of a blob.
-pub(super) fn short(digest: &Digest) -> String {
+fn short(digest: &Digest) -> String {
     digest.hex().chars().take(12).collect()
 }

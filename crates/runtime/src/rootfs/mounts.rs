@@ -248,7 +248,7 @@ fn remount(fd: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
     // ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the values of MS_* and of MOUNT_ATTR_*.
     const SAME: u64 = 0xf;
     let bits = ((now & SAME) | attributes.set & SAME) & !(attributes.clear & SAME);
-    let flags = MountFlags::BIND | MountFlags::from_bits_retain(bits as u32);
+    let flags = MountFlags::BIND | MountFlags::from_bits_retain(bits as _);
     mount_remount(proc_path(fd), flags, c"").what(|| format!("mount(remount, bind, {bits:#x})"))
 }
 

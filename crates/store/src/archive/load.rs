@@ -5,7 +5,7 @@ use crate::content::Ingest;
 use crate::error::{Error, Result, io};
 use crate::image_view::{encode, host};
 use crate::inflate::{Compression, Plain};
-use crate::tar_reader::{Kind, TarReader};
+use crate::tar_reader::{Entry, Kind, TarReader};
 use crate::{Labels, Store, Writer};
 use oci::{Descriptor, Digest, Document, Index, Manifest, Reference, annotation, media_type};
 use serde::{Deserialize, Deserializer};
@@ -107,12 +107,19 @@ impl Files {
                     files.links.insert(name, target);
                 }
                 Kind::File => match name.as_str() {
-                    "oci-layout" => layout = Some(json("oci-layout", &mut tar)?),
+                    "oci-layout" => {
+                        let found = json("oci-layout", &mut tar);
+                        layout = Some(found.map_err(|e| cut_document("oci layout", &entry, e))?);
+                    }
                     "index.json" => index = Some(json("index.json", &mut tar)?),
-                    "manifest.json" => files.docker = Some(json("manifest.json", &mut tar)?),
+                    "manifest.json" => {
+                        let found = json("manifest.json", &mut tar);
+                        files.docker = Some(found.map_err(|e| cut_document("manifest", &entry, e))?);
+                    }
                     _ if is_legacy(&name) => {}
                     _ => {
-                        let blob = ingest(store, &name, entry.size, &mut tar).map_err(|e| wrap(&name, e))?;
+                        let blob = ingest(store, &name, entry.size, &mut tar);
+                        let blob = blob.map_err(|e| wrap(&name, &entry, tar.unread(), e))?;
                         files.blobs.insert(name, blob);
                     }
                 },
@@ -146,7 +153,10 @@ fn ingest<R: Read>(store: &Store, name: &str, size: u64, tar: &mut TarReader<R>)
     let expected = named.and_then(|d| Digest::parse(&d).ok());
     let writer = match &expected {
         Some(digest) => match store.content().ingest(digest, size)? {
-            Ingest::Exists => return Ok(Descriptor::new("", digest.clone(), size)),
+            Ingest::Exists => {
+                tar.skip_data()?;
+                return Ok(Descriptor::new("", digest.clone(), size));
+            }
             Ingest::Writer(writer) if writer.offset() == 0 => *writer,
             // Half of it is here from a pull, or another process is at it: a second copy is simplest.
             Ingest::Writer(_) | Ingest::Busy { .. } => store.content().writer()?,
@@ -253,9 +263,23 @@ fn json<T: serde::de::DeserializeOwned, R: Read>(what: &'static str, tar: &mut T
     Ok(serde_json::from_slice(&bytes).map_err(|source| oci::Error::Json { what, source })?)
 }
 
-/// Names the file of an archive whose content cannot be stored.
-fn wrap(name: &str, e: Error) -> Error {
+/// Names the document in which the archive ends, in containerd's words.
+fn cut_document(what: &str, entry: &Entry, e: Error) -> Error {
     match e {
+        Error::Truncated => unusable(format!("untar {what} {:?}: unexpected EOF", entry.display())),
+        other => other,
+    }
+}
+
+/// Names the file of an archive whose content cannot be stored; `unread` is what was not read of it.
+fn wrap(name: &str, entry: &Entry, unread: u64, e: Error) -> Error {
+    match e {
+        Error::Truncated => unusable(format!(
+            "failed to ingest {:?}: short read: expected {} bytes but got {}: unexpected EOF",
+            entry.display(),
+            entry.size,
+            entry.size.saturating_sub(unread),
+        )),
         Error::DigestMismatch { expected, actual } => {
             unusable(format!("{name}: digest mismatch: expected {expected}, got {actual}"))
         }

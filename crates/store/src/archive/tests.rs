@@ -127,6 +127,12 @@ fn oci_layouts() {
     assert!(is_empty(&f));
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[test]
 fn broken_archives_leave_nothing() {
     let layer = tar(&[E::File("a", b"1")]);
@@ -137,7 +143,7 @@ fn broken_archives_leave_nothing() {
     };
     let good = config(&[&layer]);
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (b"junk".to_vec(), "invalid tar: ends within a header"),
+        (b"junk".to_vec(), "unexpected EOF"),
         (tar(&[E::File("junk", b"x")]), "unrecognized image format"),
         (tar(&[E::File("oci-layout", br#"{"imageLayoutVersion":"2.0"}"#)]), "unsupported OCI version 2.0"),
         (
@@ -162,7 +168,24 @@ fn broken_archives_leave_nothing() {
             docker(ok, &config(&[&escaping]), &escaping),
             "invalid tar entry \"../../a\": path leads outside of the layer",
         ),
-        (docker(ok, &good, &layer)[..2000].to_vec(), "invalid tar: ends within"),
+        (b"junk".repeat(200), "archive/tar: invalid tar header"),
+        (Vec::new(), "unrecognized image format"),
+        (vec![0; 200], "unexpected EOF"),
+        (vec![0; 2000], "unrecognized image format"),
+        (docker(ok, &good, &layer)[..300].to_vec(), "unexpected EOF"),
+        (
+            docker(ok, &good, &layer)[..1500].to_vec(),
+            "failed to ingest \"l\": short read: expected 2048 bytes but got 988: unexpected EOF",
+        ),
+        (gzip(&docker(ok, &good, &layer))[..20].to_vec(), "unexpected EOF"),
+        (
+            tar(&[E::File("manifest.json", ok.as_bytes())])[..530].to_vec(),
+            "untar manifest \"manifest.json\": unexpected EOF",
+        ),
+        (
+            tar(&[E::File("oci-layout", b"{}")])[..513].to_vec(),
+            "untar oci layout \"oci-layout\": unexpected EOF",
+        ),
     ];
     for (archive, want) in cases {
         let f = fixture();
@@ -194,10 +217,7 @@ fn importing() {
     let blob = gzip.finish().unwrap();
     f.store.import(&blob[..], None, "", &[]).unwrap();
     assert!(f.store.content().size(&Digest::sha256(&blob)).unwrap().is_some());
-    for (bad, want) in [
-        (&b"junk"[..], "invalid tar: ends within a header"),
-        (&b"BZh"[..], "cannot decompress layer (bzip2)"),
-    ] {
+    for (bad, want) in [(&b"junk"[..], "unexpected EOF"), (&b"BZh"[..], "cannot decompress layer (bzip2)")] {
         let f = fixture();
         let options = Import::default();
         assert_eq!(import(&f.store, bad, &options).unwrap_err().to_string(), want);

@@ -52,6 +52,34 @@ fn ordinary_entries() {
 }
 
 #[test]
+fn usage_is_what_du_says() {
+    let big = vec![7; 100_000];
+    let long = "x".repeat(200);
+    let cases: Vec<Vec<E<'_>>> = vec![
+        vec![],
+        vec![E::File("a", b""), E::File("b", b"x"), E::File("c/d/e", &big)],
+        vec![E::Link("short", "to"), E::Link("long", &long), E::Node("null", b'3', 1, 3)],
+        vec![E::File("a", &big), E::Hard("b", "a"), E::Hard("c", "b")],
+        vec![E::File("a", &big), E::Hard("b", "a"), E::File("a", b"replaced")],
+        vec![
+            E::File("a", &big),
+            E::File("a", b"x"),
+            E::Dir("d", 0o755),
+            E::File("d/x", &big),
+            E::Link("d", "a"),
+        ],
+        vec![E::File(".wh.gone", b""), E::File("d/.wh.gone", b""), E::File("d/.wh..wh..opq", b"")],
+    ];
+    for (n, entries) in cases.iter().enumerate() {
+        let dir = TempDir::new().unwrap();
+        let usage = extract(dir.path(), &[], entries).unwrap();
+        assert_eq!(usage.size, crate::testing::du(dir.path()), "case {n}");
+        let walked = disk_usage(&Root::open_dir(dir.path()).unwrap()).unwrap();
+        assert_eq!(usage, walked, "case {n}");
+    }
+}
+
+#[test]
 fn later_entries_replace_earlier_ones() {
     let cases: Vec<(Vec<E<'_>>, &[&str])> = vec![
         (vec![E::File("a", b"1"), E::File("a", b"2")], &["a 644 0:0 \"2\""]),

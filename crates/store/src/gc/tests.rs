@@ -106,9 +106,13 @@ fn the_export_is_an_oci_layout() {
 fn sizes() {
     let f = fixture();
     let target = install(&f.store, "a", &layers());
-    let (blobs, unpacked) = f.store.image_size(&target).unwrap();
+    let size = f.store.image_size(&target).unwrap();
     let on_disk: u64 =
         f.store.content().list().unwrap().iter().map(|d| f.store.content().size(d).unwrap().unwrap()).sum();
-    assert_eq!(blobs, on_disk);
-    assert_eq!(unpacked, 4 * 4096);
+    assert_eq!((size.blobs, size.index), (on_disk, 0));
+    let chain = f.store.views(&target).unwrap().remove(0).chain;
+    let on_disk: u64 =
+        f.store.snapshots().layers(chain.last()).unwrap().iter().map(|dir| crate::testing::du(dir)).sum();
+    assert_eq!(size.unpacked, on_disk);
+    assert_eq!(f.store.snapshots().chain_usage(chain.last().unwrap()).unwrap().size, on_disk);
 }

@@ -42,7 +42,7 @@ impl<R: Read> TarReader<R> {
         while more {
             let mut block = tar::GnuExtSparseHeader::new();
             if !self.block(block.as_mut_bytes())? {
-                return Err(broken("ends within a sparse map"));
+                return Err(Error::Truncated);
             }
             add(&mut extents, block.sparse())?;
             more = block.is_extended();
@@ -78,7 +78,7 @@ impl Lines {
                 let mut filled = 0;
                 while filled < BLOCK {
                     match reader.read_data(&mut self.block[filled..])? {
-                        0 => return Err(broken("ends within a sparse map")),
+                        0 => return Err(Error::Truncated),
                         n => filled += n,
                     }
                 }

@@ -35,10 +35,11 @@ fn entries_and_their_end() {
     assert_eq!(walk(&whole[..whole.len() - 512]), all, "with half of one");
     assert_eq!(walk(b""), Vec::<String>::new());
     assert_eq!(walk(&[0; 1024]), Vec::<String>::new());
-    assert_eq!(walk(&whole[..700]), ["d/ Directory 0: ", "invalid tar: ends within a header"]);
-    assert_eq!(walk(&whole[..1026])[1..], ["d/f File 5: he", "invalid tar: ends within an entry"]);
-    assert_eq!(walk(b"not a tar")[..], ["invalid tar: ends within a header"]);
-    assert_eq!(walk(&[7; 512])[..], ["invalid tar: header checksum mismatch"]);
+    assert_eq!(walk(&whole[..700]), ["d/ Directory 0: ", "unexpected EOF"]);
+    assert_eq!(walk(&whole[..1026])[1..], ["d/f File 5: he", "unexpected EOF"]);
+    assert_eq!(walk(&whole[..1030])[1..], ["d/f File 5: hello"], "within the padding");
+    assert_eq!(walk(b"not a tar")[..], ["unexpected EOF"]);
+    assert_eq!(walk(&[7; 512])[..], ["archive/tar: invalid tar header"]);
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! What a request must be before anything is made of it: Docker's checks, with its texts. Pure.
+
+use crate::config::{HostConfig, Namespaces};
+use crate::error::{Error, Result};
+use crate::spec;
+use std::net::IpAddr;
+
+/// The names under which dockerd has its own runtime; there is one here too.
+const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
+
+/// Checks what does not depend on the machine.
+pub(super) fn host(host: &HostConfig) -> Result<()> {
+    for bind in &host.binds {
+        spec::check_bind(bind)?;
+    }
+    for (list, option) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
+        spec::check_capabilities(list)
+            .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
+    }
+    namespaces(&host.namespaces)?;
+    security(host)?;
+    extra_hosts(&host.dns.extra_hosts)?;
+    crate::tasks::check_log(&host.log)?;
+    if host.annotations.contains_key("") {
+        return Err(Error::invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
+    }
+    if !RUNTIMES.contains(&host.runtime.as_str()) {
+        return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+    }
+    if host.auto_remove && !matches!(host.restart.name.as_str(), "" | "no") {
+        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
+    }
+    Ok(())
+}
+
+fn namespaces(n: &Namespaces) -> Result<()> {
+    let container = |word: &str| word.strip_prefix("container:").is_some_and(|name| !name.is_empty());
+    if !matches!(n.pid.as_str(), "" | "host") && !container(&n.pid) {
+        return Err(Error::invalid(format!("invalid PID mode: {}", n.pid)));
+    }
+    if container(&n.ipc) {
+        return Err(Error::unsupported("sharing another container's IPC namespace (--ipc container:NAME)"));
+    }
+    if !matches!(n.ipc.as_str(), "" | "none" | "private" | "shareable" | "host") {
+        return Err(Error::invalid(format!("invalid IPC mode: {}", n.ipc)));
+    }
+    if !matches!(n.uts.as_str(), "" | "host") {
+        return Err(Error::invalid(format!("invalid UTS mode: {}", n.uts)));
+    }
+    // Without a remapped daemon every container has the host's users.
+    if !matches!(n.user.as_str(), "" | "host") {
+        return Err(Error::invalid(format!("invalid user namespace mode: {}", n.user)));
+    }
+    if !matches!(n.cgroup.as_str(), "" | "host" | "private") {
+        return Err(Error::invalid(format!("invalid cgroup namespace mode: {}", n.cgroup)));
+    }
+    Ok(())
+}
+
+fn security(host: &HostConfig) -> Result<()> {
+    let options = spec::security::parse(&host.security)?;
+    // A label that is not applied would be a promise that is not kept.
+    match options.labels.iter().find(|label| *label != "disable") {
+        Some(label) => {
+            Err(Error::unsupported(format!("the SELinux label {label:?} (--security-opt label=)")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn extra_hosts(list: &[String]) -> Result<()> {
+    for entry in list {
+        let (name, address) = entry.split_once([':', '=']).unwrap_or(("", ""));
+        if name.is_empty() {
+            return Err(Error::invalid(format!("bad format for add-host: {entry:?}")));
+        }
+        let plain = address.trim_start_matches('[').trim_end_matches(']');
+        if address != "host-gateway" && plain.parse::<IpAddr>().is_err() {
+            return Err(Error::invalid(format!("invalid IP address in add-host: {address:?}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_in_dockers_words() {
+        let cases: &[(fn(&mut HostConfig), &str)] = &[
+            (|h| h.namespaces.pid = "x".into(), "invalid PID mode: x"),
+            (|h| h.namespaces.pid = "container:".into(), "invalid PID mode: container:"),
+            (|h| h.namespaces.ipc = "x".into(), "invalid IPC mode: x"),
+            (|h| h.namespaces.uts = "x".into(), "invalid UTS mode: x"),
+            (|h| h.namespaces.cgroup = "x".into(), "invalid cgroup namespace mode: x"),
+            (|h| h.runtime = "x".into(), "unknown or invalid runtime name: x"),
+            (|h| h.dns.extra_hosts = vec!["x".into()], "bad format for add-host: \"x\""),
+            (|h| h.dns.extra_hosts = vec!["x:y".into()], "invalid IP address in add-host: \"y\""),
+            (|h| h.security.options = vec!["x".into()], "invalid --security-opt 1: \"x\""),
+            (
+                |h| h.security.options = vec!["label=user:x".into()],
+                "the SELinux label \"user:x\" (--security-opt label=) is not supported yet",
+            ),
+            (
+                |h| drop(h.annotations.insert(String::new(), "x".into())),
+                "invalid Annotations: the empty string is not permitted as an annotation key",
+            ),
+        ];
+        let rm = |h: &mut HostConfig| (h.auto_remove, h.restart.name) = (true, "always".into());
+        let more: &[(fn(&mut HostConfig), &str)] =
+            &[(rm, "can't create 'AutoRemove' container with restart policy")];
+        for (change, expected) in cases.iter().chain(more) {
+            let mut wanted = HostConfig::default();
+            change(&mut wanted);
+            assert_eq!(host(&wanted).unwrap_err().message, *expected);
+        }
+        let mut good = HostConfig::default();
+        good.dns.extra_hosts = ["a:1.2.3.4", "b=::1", "c:[::1]", "d:host-gateway"].map(String::from).into();
+        good.namespaces.pid = "container:x".into();
+        host(&good).unwrap();
+    }
+}

@@ -1,0 +1,184 @@
+//! What each flag of `run` does, seen from the kernel and the container: the same lines on the reference, through
+//! the socket and without a daemon. Column "shows" of `tests/flags.tsv` names the cases.
+
+use tests::differential::{Case, compare};
+
+const fn case(name: &'static str, lines: &'static [&'static str]) -> Case {
+    Case::new(name, lines)
+}
+
+/// Limits are read where the kernel keeps them: on v1 by the container's own view of its groups.
+const LIMITS: &[Case] = &[
+    case(
+        "memory",
+        &[
+            "$E run --rm -m 64m --memory-reservation 32m --memory-swap 128m --memory-swappiness 10 $R/busybox sh -c 'cd /sys/fs/cgroup/memory; cat memory.limit_in_bytes memory.soft_limit_in_bytes memory.memsw.limit_in_bytes memory.swappiness'",
+            "$E run --rm -m 64m --oom-kill-disable $R/busybox head -1 /sys/fs/cgroup/memory/memory.oom_control",
+            "$E run --rm --oom-kill-disable $R/busybox true",
+            "$E run --rm --oom-score-adj 500 $R/busybox cat /proc/self/oom_score_adj",
+            "$E run --rm --memory-reservation 1m $R/busybox true; $E run --rm -m 10m --memory-reservation 20m $R/busybox true; $E run --rm --memory-swappiness 200 $R/busybox true; $E run --rm --oom-score-adj 2000 $R/busybox true",
+        ],
+    ),
+    case(
+        "cpu",
+        &[
+            "$E run --rm -c 512 --cpu-period 50000 --cpu-quota 25000 $R/busybox sh -c 'cd /sys/fs/cgroup/cpu; cat cpu.shares cpu.cfs_period_us cpu.cfs_quota_us'",
+            "$E run --rm --cpuset-cpus 0 --cpuset-mems 0 $R/busybox sh -c 'cd /sys/fs/cgroup/cpuset; cat cpuset.cpus cpuset.mems; grep Cpus_allowed_list /proc/self/status'",
+            "$E run --rm --cpuset-cpus x $R/busybox true; $E run --rm --cpuset-cpus 99 $R/busybox true; $E run --rm --cpuset-mems 9 $R/busybox true",
+            "$E run --rm --cpus 1 --cpu-quota 5000 $R/busybox true; $E run --rm --cpu-period 5 $R/busybox true; $E run --rm --cpu-quota 5 $R/busybox true; $E run --rm --cpu-shares -1 $R/busybox true",
+        ],
+    ),
+    case(
+        "block devices",
+        &[
+            "$E run --rm --device-read-bps /dev/vda:1mb --device-write-bps /dev/vda:2mb --device-read-iops /dev/vda:10 --device-write-iops /dev/vda:20 $R/busybox sh -c 'cd /sys/fs/cgroup/blkio; cat blkio.throttle.read_bps_device blkio.throttle.write_bps_device blkio.throttle.read_iops_device blkio.throttle.write_iops_device'",
+            "$E run --rm --device-read-bps /dev/nosuch:1mb $R/busybox true",
+            "$E run --rm --blkio-weight 300 $R/busybox true",
+        ],
+    ),
+    case(
+        "ulimits",
+        &[
+            "$E run --rm --ulimit nofile=100:200 --ulimit core=0 --ulimit nproc=50 $R/busybox sh -c 'ulimit -n; ulimit -Hn; ulimit -c; grep processes /proc/self/limits'",
+            "$E run --rm --ulimit x=1 $R/busybox true; $E run --rm --ulimit nofile=2:1 $R/busybox true; $E run --rm --ulimit nofile $R/busybox true",
+        ],
+    ),
+    case(
+        "shown",
+        &[
+            "$E create --name lll -m 64m --memory-reservation 32m -c 512 --cpu-period 50000 --cpu-quota 25000 --cpuset-cpus 0 --cpuset-mems 0 --device-read-bps /dev/vda:1mb --ulimit nofile=100:200 --oom-score-adj 5 --memory-swappiness 10 $R/busybox >/dev/null",
+            "$E inspect --format '{{json .HostConfig}}' lll; $E rm lll",
+        ],
+    ),
+];
+
+const NAMESPACES: &[Case] = &[
+    case(
+        "pid",
+        &[
+            "$E run --rm --pid host $R/busybox sh -c '[ $$ -gt 1 ] && readlink /proc/self/ns/pid | cut -d : -f 1'",
+            "$E run -d --name one $R/busybox sleep 100 >/dev/null; $E run --rm --pid container:one $R/busybox sh -c 'cat /proc/1/cmdline | tr \"\\\\0\" \" \"'",
+            "$E run --rm --pid container:nosuch $R/busybox true; $E run --rm --pid x $R/busybox true; $E rm -f one",
+        ],
+    ),
+    case(
+        "ipc",
+        &[
+            "$E run --rm --ipc none $R/busybox sh -c 'grep -c /dev/shm /proc/mounts; ls -d /dev/shm'",
+            "$E run --rm --ipc private --shm-size 1m $R/busybox sh -c 'df -k /dev/shm | tail -1 | cut -c 1-30'",
+            "$E run --rm --ipc host $R/busybox sh -c 'ls /proc/self/ns/ipc; grep -c \" /dev/shm \" /proc/mounts'",
+            "$E run --rm --ipc x $R/busybox true; $E run --rm --ipc container:nosuch $R/busybox true",
+        ],
+    ),
+    case(
+        "uts, user, cgroup",
+        &[
+            "$E run --rm --uts host $R/busybox hostname",
+            "$E run --rm --uts host --hostname a $R/busybox hostname; $E run --rm --uts x $R/busybox true",
+            "$E run --rm --userns host $R/busybox cat /proc/self/uid_map",
+            "$E run --rm --cgroupns private $R/busybox grep -c '^[0-9]*:[a-z]*:/$' /proc/self/cgroup",
+            "$E run --rm --cgroupns host $R/busybox sh -c 'grep -c docker /proc/self/cgroup'",
+            "$E run --rm --cgroupns x $R/busybox true",
+            "$E run --rm --cgroup-parent /mine $R/busybox sh -c 'grep memory: /proc/self/cgroup | cut -d / -f 2'",
+        ],
+    ),
+    case(
+        "sysctl",
+        &[
+            "$E run --rm --sysctl net.ipv4.ip_forward=0 --sysctl kernel.msgmax=1000 $R/busybox cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax",
+            "$E run --rm --sysctl kernel.foo=1 $R/busybox true; $E run --rm --sysctl net.ipv4.ip_forward=1 --network host $R/busybox true",
+        ],
+    ),
+];
+
+const SECURITY: &[Case] = &[
+    case(
+        "options",
+        &[
+            "$E run --rm --security-opt no-new-privileges $R/busybox grep NoNewPrivs /proc/self/status",
+            "$E run --rm --security-opt no-new-privileges=false $R/busybox grep NoNewPrivs /proc/self/status",
+            "$E run --rm --security-opt seccomp=unconfined $R/busybox grep Seccomp: /proc/self/status",
+            "$E run --rm --security-opt seccomp=builtin $R/busybox grep Seccomp: /proc/self/status",
+            "$E run --rm --security-opt apparmor=unconfined --security-opt label=disable $R/busybox true",
+            "$E run --rm --security-opt systempaths=unconfined $R/busybox sh -c 'grep -c /proc/ /proc/mounts; head -c 1 /proc/kcore | wc -c'",
+            "$E run --rm --security-opt x $R/busybox true; $E run --rm --security-opt x=y $R/busybox true; $E run --rm --security-opt no-new-privileges=x $R/busybox true; $E run --rm --security-opt seccomp=/nosuch $R/busybox true",
+        ],
+    ),
+    case(
+        "seccomp profile",
+        &[
+            "echo '{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":13}]}' >/tmp/p.json; $E run --rm --security-opt seccomp=/tmp/p.json $R/busybox sh -c 'mkdir /x; grep Seccomp: /proc/self/status'",
+            "echo '{' >/tmp/bad.json; $E run --rm --security-opt seccomp=/tmp/bad.json $R/busybox true",
+        ],
+    ),
+    case(
+        "devices",
+        &[
+            "$E run --rm --device /dev/null:/dev/nothing:rw $R/busybox sh -c 'ls -l /dev/nothing | cut -c 1-10; echo x >/dev/nothing && echo written'",
+            "$E run --rm --device /dev/loop-control $R/busybox sh -c 'ls -l /dev/loop-control | cut -d , -f 1 | cut -c 1-10'",
+            "$E run --rm --device /dev/nosuch $R/busybox true; $E run --rm --device /etc/passwd $R/busybox true; $E run --rm --device /dev/null:/dev/x:q $R/busybox true",
+            "$E run --rm --device-cgroup-rule 'c 10:200 rwm' $R/busybox sh -c 'cat /sys/fs/cgroup/devices/devices.list | grep 10:200'",
+            "$E run --rm --device-cgroup-rule x $R/busybox true",
+        ],
+    ),
+    case(
+        "groups",
+        &[
+            "$E run --rm --group-add audio --group-add 777 -u 1000 $R/busybox id; $E run --rm --group-add nosuch $R/busybox true",
+        ],
+    ),
+    case(
+        "annotations",
+        &["$E create --name ann --annotation a=b $R/busybox >/dev/null; $E inspect --format '{{json .HostConfig.Annotations}}' ann; $E rm ann"],
+    ),
+    case("runtime", &["$E run --rm --runtime runc $R/busybox echo ran; $E run --rm --runtime x $R/busybox true"]),
+    case("isolation", &["$E run --rm --isolation default $R/busybox echo ran; $E run --rm --isolation x $R/busybox true"]),
+];
+
+const NAMES: &[Case] = &[
+    case(
+        "resolver",
+        &[
+            "$E run --rm --dns 192.0.2.53 --dns 192.0.2.54 --dns-search example.com --dns-option ndots:3 $R/busybox grep -v '^#' /etc/resolv.conf",
+            "$E run --rm --dns-search . $R/busybox grep -v '^#' /etc/resolv.conf",
+            "$E run --rm --network host --dns 192.0.2.53 $R/busybox grep -v '^#' /etc/resolv.conf",
+            "$E run --rm --dns x $R/busybox true",
+        ],
+    ),
+    case(
+        "hosts",
+        &[
+            "$E run --rm --add-host db:192.0.2.7 --add-host six=2001:db8::7 $R/busybox grep -E 'db|six' /etc/hosts",
+            "$E run --rm --add-host me:host-gateway $R/busybox sh -c '[ \"$(grep me$ /etc/hosts | cut -f 1)\" = \"$(ip route | grep default | cut -d \" \" -f 3)\" ] && echo gateway'",
+            "$E run --rm --network host --add-host db:192.0.2.7 $R/busybox grep db /etc/hosts",
+            "$E run --rm --add-host x $R/busybox true; $E run --rm --add-host x:y $R/busybox true",
+        ],
+    ),
+    case(
+        "publish all",
+        &[
+            "$E run -d --name pub -P --expose 81 --expose 82/udp $R/busybox sleep 100 >/dev/null; $E inspect --format '{{range $p, $b := .NetworkSettings.Ports}}{{$p}} {{len $b}} {{end}}' pub",
+            "$E ps --format '{{.Ports}}' | tr ',' '\\n' | sed 's/:[0-9]*->/:N->/; s/^ //' | sort; $E rm -f pub",
+        ],
+    ),
+];
+
+#[test]
+fn limits() {
+    compare(LIMITS);
+}
+
+#[test]
+fn namespaces() {
+    compare(NAMESPACES);
+}
+
+#[test]
+fn security() {
+    compare(SECURITY);
+}
+
+#[test]
+fn names() {
+    compare(NAMES);
+}
