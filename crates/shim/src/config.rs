@@ -62,6 +62,10 @@ pub struct Settings {
     /// Spawned after the exit when nobody supervises: absolute path and arguments, environment only PATH.
     #[serde(default)]
     pub exit_command: Vec<String>,
+    /// The exit command's exit code is waited for: it may ask to be run again later
+    /// ([`exit::delay_of`](crate::exit::delay_of)).
+    #[serde(default)]
+    pub restarts: bool,
     /// A descriptor of the container's network namespace is handed over; the spec's network namespace is it.
     #[serde(default)]
     pub has_netns: bool,
