@@ -129,10 +129,18 @@ const SECURITY: &[Case] = &[
     ),
     case(
         "annotations",
-        &["$E create --name ann --annotation a=b $R/busybox >/dev/null; $E inspect --format '{{json .HostConfig.Annotations}}' ann; $E rm ann"],
+        &[
+            "$E create --name ann --annotation a=b $R/busybox >/dev/null; $E inspect --format '{{json .HostConfig.Annotations}}' ann; $E rm ann",
+        ],
     ),
-    case("runtime", &["$E run --rm --runtime runc $R/busybox echo ran; $E run --rm --runtime x $R/busybox true"]),
-    case("isolation", &["$E run --rm --isolation default $R/busybox echo ran; $E run --rm --isolation x $R/busybox true"]),
+    case(
+        "runtime",
+        &["$E run --rm --runtime runc $R/busybox echo ran; $E run --rm --runtime x $R/busybox true"],
+    ),
+    case(
+        "isolation",
+        &["$E run --rm --isolation default $R/busybox echo ran; $E run --rm --isolation x $R/busybox true"],
+    ),
 ];
 
 const NAMES: &[Case] = &[

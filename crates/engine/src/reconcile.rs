@@ -4,10 +4,10 @@
 //! process is gone, a folder or snapshot without a record. Run at the daemon's start, after a
 //! boot, and by `system check`; never by `ps`.
 
+use crate::Engine;
 use crate::containers::ListFilter;
 use crate::error::{Kind, Result};
 use crate::state::LastRun;
-use crate::{Engine, Status};
 use rustix::fd::AsFd;
 use shim::client::Connection;
 use shim::exit::ExitRecord;

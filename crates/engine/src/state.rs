@@ -331,7 +331,7 @@ impl State {
     /// Forgets everything in `run.db`: it is of another boot.
     pub(crate) fn forget_boot(&self) -> Result<()> {
         self.run()?.write(|t| {
-            for table in ["tasks", "addresses", "execs", "settings"] {
+            for table in ["containers", "tasks", "addresses", "execs", "settings"] {
                 t.execute(&format!("DELETE FROM {table}"), &[])?;
             }
             Ok(())
