@@ -14,6 +14,7 @@ on_each_engine!(
 );
 
 const BUSYBOX: &str = "127.0.0.1:5000/busybox";
+const KILL_SHIMS: &str = "kill -9 $(grep -lx tare-shim /proc/[0-9]*/comm | cut -d / -f 3)";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn policies_decide_who_runs_again(host: &TestHost, engine: Engine) {
@@ -119,26 +120,10 @@ fn a_restarting_container_is_neither_running_nor_ended(host: &TestHost, engine: 
 }
 
 fn a_killed_process_is_started_again_with_its_port(host: &TestHost, engine: Engine) {
-    let serve = "while :; do echo hello | nc -l -p 80; done";
-    host.cli(
-        engine,
-        &[
-            "run",
-            "-d",
-            "--name",
-            "box",
-            "--restart",
-            "unless-stopped",
-            "-p",
-            "8080:80",
-            BUSYBOX,
-            "sh",
-            "-c",
-            serve,
-        ],
-    )
-    .ok();
-    let answers = || host.sh("nc -w 2 127.0.0.1 8080 </dev/null").stdout == "hello\n";
+    let publish = ["run", "-d", "--name", "box", "--restart", "unless-stopped", "-p", "8080:80"];
+    host.cli(engine, &[&publish, &["127.0.0.1:5000/nginx:1.22"][..]].concat()).ok();
+    let answers =
+        || host.sh("curl -sS --max-time 3 http://127.0.0.1:8080/ 2>/dev/null").stdout.contains("Welcome");
     assert!(wait::until(PATIENCE, answers));
     let pid = inspect(host, engine, "box", "{{.State.Pid}}");
     host.sh(&format!("kill -9 {pid}")).ok();
@@ -203,7 +188,7 @@ fn the_machine_starts_what_the_policies_say() {
     host.cli(engine, &["run", "-d", "--rm", "--name", "gone", BUSYBOX, "sleep", "1000"]).ok();
     host.cli(engine, &["stop", "-t", "0", "stopped", "stopped-always"]).ok();
     // Shims first, so that nobody writes down an end.
-    host.sh("for p in $(pidof tare-shim) $(pidof sleep); do kill -9 $p; done; true").ok();
+    host.sh(&format!("{KILL_SHIMS}; for p in $(pidof sleep); do kill -9 $p; done; true")).ok();
     host.sh("sleep 0.2; find /run/tare -mindepth 1 -delete").ok();
 
     let booted = host.cli(engine, &["system", "boot"]);
@@ -238,7 +223,7 @@ fn a_restart_that_nobody_keeps_is_made_up_for() {
     assert!(wait::until(PATIENCE, many));
     becomes(&host, engine, "box", "{{.State.Restarting}}", "true");
     let count = inspect(&host, engine, "box", "{{.RestartCount}}");
-    host.sh("for p in $(pidof tare-shim); do kill -9 $p; done; true").ok();
+    host.sh(KILL_SHIMS).ok();
     let more = || inspect(&host, engine, "box", "{{.RestartCount}}") != count;
     assert!(wait::until(PATIENCE, more), "it is not started any more");
     host.cli(engine, &["rm", "-f", "box"]).ok();

@@ -120,19 +120,22 @@ impl Engine {
         let known: std::collections::HashSet<String> =
             self.state()?.containers()?.into_iter().map(|r| r.id).collect();
         let mut removed = 0;
+        let snapshots = self.store()?.snapshots();
         let folders =
             std::fs::read_dir(self.paths().containers()).map_err(crate::error::io("read containers/"))?;
         for folder in folders.flatten() {
             let id = folder.file_name().to_string_lossy().into_owned();
             if !known.contains(&id) {
                 // A `--rm` container whose record went with the run root.
-                self.kill_cgroup(&crate::spec::cgroup_path("", &self.options().cgroup_parent, &id))?;
+                if id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    self.kill_cgroup(&crate::spec::cgroup_path("", &self.options().cgroup_parent, &id))?;
+                    snapshots.remove(&id)?;
+                }
                 std::fs::remove_dir_all(folder.path())
                     .map_err(crate::error::io(format!("remove {}", folder.path().display())))?;
                 removed += 1;
             }
         }
-        let snapshots = self.store()?.snapshots();
         for key in snapshots.keys()? {
             if !known.contains(&key) {
                 snapshots.remove(&key)?;
