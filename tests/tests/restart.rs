@@ -11,6 +11,7 @@ on_each_engine!(
     a_restarting_container_is_neither_running_nor_ended,
     a_killed_process_is_started_again_with_its_port,
     a_start_that_fails_is_not_repeated,
+    a_new_daemon_starts_what_the_policies_say,
 );
 
 const BUSYBOX: &str = "127.0.0.1:5000/busybox";
@@ -145,6 +146,24 @@ fn a_start_that_fails_is_not_repeated(host: &TestHost, engine: Engine) {
     std::thread::sleep(Duration::from_millis(300));
     let format = "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}";
     assert_eq!(inspect(host, engine, "box", format), "created 127 0");
+}
+
+/// Without a daemon, `system boot` is what a daemon's start is.
+fn a_new_daemon_starts_what_the_policies_say(host: &TestHost, engine: Engine) {
+    for (name, policy) in [("never", "no"), ("always", "always"), ("stopped", "unless-stopped")] {
+        host.cli(engine, &["run", "-d", "--name", name, "--restart", policy, BUSYBOX, "sleep", "1000"]).ok();
+    }
+    host.cli(engine, &["stop", "-t", "0", "never", "always", "stopped"]).ok();
+    if engine == Engine::Tare {
+        host.cli(engine, &["system", "boot"]).ok();
+    } else {
+        host.kill_last_server();
+        host.sh("rm -f /var/run/docker.pid").ok();
+        host.start(engine);
+    }
+    becomes(host, engine, "always", "{{.State.Running}}", "true");
+    assert_eq!(inspect(host, engine, "stopped", "{{.State.Status}}"), "exited");
+    assert_eq!(inspect(host, engine, "never", "{{.State.Status}}"), "exited");
 }
 
 /// Everything killed, the run root emptied, as after a power cut: what should run runs, and nothing stale is left.

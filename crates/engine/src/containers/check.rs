@@ -88,9 +88,11 @@ fn extra_hosts(list: &[String]) -> Result<()> {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut HostConfig);
+
     #[test]
     fn refused_in_dockers_words() {
-        let cases: &[(fn(&mut HostConfig), &str)] = &[
+        let cases: &[(Change, &str)] = &[
             (|h| h.namespaces.pid = "x".into(), "invalid PID mode: x"),
             (|h| h.namespaces.pid = "container:".into(), "invalid PID mode: container:"),
             (|h| h.namespaces.ipc = "x".into(), "invalid IPC mode: x"),
@@ -105,14 +107,15 @@ mod tests {
                 "the SELinux label \"user:x\" (--security-opt label=) is not supported yet",
             ),
             (
+                |h| (h.auto_remove, h.restart.name) = (true, "always".into()),
+                "can't create 'AutoRemove' container with restart policy",
+            ),
+            (
                 |h| drop(h.annotations.insert(String::new(), "x".into())),
                 "invalid Annotations: the empty string is not permitted as an annotation key",
             ),
         ];
-        let rm = |h: &mut HostConfig| (h.auto_remove, h.restart.name) = (true, "always".into());
-        let more: &[(fn(&mut HostConfig), &str)] =
-            &[(rm, "can't create 'AutoRemove' container with restart policy")];
-        for (change, expected) in cases.iter().chain(more) {
+        for (change, expected) in cases {
             let mut wanted = HostConfig::default();
             change(&mut wanted);
             assert_eq!(host(&wanted).unwrap_err().message, *expected);

@@ -131,7 +131,7 @@ fn attributes(record: &Record) -> Result<String> {
     }
     for name in words("env") {
         let found = record.config.env.iter().filter_map(|entry| entry.split_once('='));
-        if let Some((key, value)) = found.filter(|(key, _)| *key == name).last() {
+        if let Some((key, value)) = found.filter(|(key, _)| *key == name).next_back() {
             attrs.insert(key, value.to_string());
         }
     }
@@ -218,7 +218,7 @@ fn go_size(text: &str, base: u64) -> std::result::Result<u64, String> {
     let bad = || format!("invalid suffix: '{lower}'");
     let power = match lower.as_bytes() {
         [] | [b'b'] => 0,
-        [letter, rest @ ..] if matches!(rest, b"" | b"b" | b"ib") => {
+        [letter] | [letter, b'b'] | [letter, b'i', b'b'] => {
             1 + "kmgtp".find(char::from(*letter)).ok_or_else(bad)? as i32
         }
         _ => return Err(bad()),
