@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::grammar::duration;
+
 /// A zone file is smaller than this.
 const MAX_ZONE_BYTES: u64 = 256 * 1024;
 
@@ -210,34 +212,7 @@ fn parse_clock(text: &str) -> Option<(i64, i64)> {
 
 /// Seconds of a Go duration (`1h30m`, `42m`, `1.5s`, `300ms`).
 pub fn parse_go_duration(text: &str) -> Option<f64> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0.0);
-    }
-    let mut total = 0.0;
-    let mut any = false;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let value: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total += value * unit;
-        rest = &rest[end..];
-        any = true;
-    }
-    any.then_some(sign * total)
+    duration::parse(text).ok().map(|ns| ns as f64 / 1e9)
 }
 
 /// The Unix time in seconds.

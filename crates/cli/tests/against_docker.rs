@@ -138,7 +138,6 @@ const LINES: &[&[&str]] = &[
     &["start"],
     &["start", "-a", "x", "y"],
     &["-l", "bad", "ps"],
-    &["-H", "a", "-H", "b", "ps"],
     &["-H", "bad://", "ps"],
 ];
 
@@ -155,6 +154,11 @@ fn lines_without_an_engine() {
         let (mut want, mut got) = (theirs(&docker, &args, ""), ours("docker", &args, ""));
         // Docker's own list of commands is longer.
         for outcome in [&mut want, &mut got] {
+            outcome.err = same_ports(&outcome.err);
+            // Whichever of 28 it is.
+            if outcome.out.starts_with("Docker version 28.") {
+                outcome.out.truncate("Docker version 28".len());
+            }
             for text in [&mut outcome.out, &mut outcome.err] {
                 if let Some(end) = text.find("ommands:\n") {
                     text.truncate(end);

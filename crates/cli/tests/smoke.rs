@@ -194,14 +194,16 @@ fn what_is_not_there_yet_is_refused_by_name() {
 #[test]
 fn the_flag_behind_a_refused_field_is_named() {
     for (message, args, flag) in [
-        ("HostConfig.CpuShares is not supported yet", &["-c", "5", "--memory", "1g"][..], "cpu-shares"),
-        ("HostConfig.DnsOptions is not supported yet", &["--dns-opt", "a"], "dns-opt"),
+        (
+            "HostConfig.StorageOpt is not supported yet",
+            &["--storage-opt", "a=b", "--memory", "1g"][..],
+            "storage-opt",
+        ),
         (
             "HostConfig.RestartPolicy: the restart policy \"always\" is not supported yet",
             &["--restart", "always"],
             "restart",
         ),
-        ("publishing all ports (-P) is not supported yet", &["-P", "-p", "80"], "publish-all"),
         ("Healthcheck is not supported yet", &["--health-cmd", "x"], "health-cmd"),
     ] {
         let body = Json::from(message).to_string();

@@ -45,10 +45,8 @@ impl Engine {
                 Controllers::IO,
                 &["blkio.weight", "blkio.bfq.weight", "io.weight", "io.bfq.weight"],
             ),
-            blkio_weight_device: has(
-                Controllers::IO,
-                &["blkio.weight_device", "blkio.bfq.weight_device", "io.weight", "io.bfq.weight"],
-            ),
+            // BFQ's file takes a device only while that scheduler serves it.
+            blkio_weight_device: has(Controllers::IO, &["blkio.weight_device", "io.weight"]),
             swappiness: legacy(Controllers::MEMORY).is_some(),
             oom_kill_disable: legacy(Controllers::MEMORY).is_some(),
         })

@@ -187,7 +187,11 @@ fn sysctl(spec: &Spec, key: &str, namespaces: &Namespaces) -> Result<()> {
         if namespaces.is_private(kind) {
             return Ok(());
         }
-        let text = format!("sysctl {key:?} is not allowed in the hosts {} namespace", kind.as_str());
+        // runc's words, of which the network's differ.
+        let text = match kind {
+            NamespaceKind::Network => format!("sysctl {key:?} not allowed in host network namespace"),
+            _ => format!("sysctl {key:?} is not allowed in the hosts {} namespace", kind.as_str()),
+        };
         Err(Error::new(Kind::Invalid, text))
     };
     if IPC.contains(&key.as_str()) || key.starts_with("fs.mqueue.") {
@@ -289,7 +293,7 @@ mod tests {
             (
                 &none,
                 "net.ipv4.ip_forward",
-                Some("sysctl \"net.ipv4.ip_forward\" is not allowed in the hosts network namespace"),
+                Some("sysctl \"net.ipv4.ip_forward\" not allowed in host network namespace"),
             ),
             (&net, "kernel.sem", Some("sysctl \"kernel.sem\" is not allowed in the hosts ipc namespace")),
             (&net, "vm.swappiness", Some("sysctl \"vm.swappiness\" is not in a separate kernel namespace")),

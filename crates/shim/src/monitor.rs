@@ -157,22 +157,28 @@ impl Monitor {
         if self.streams.deadline_ns().is_some_and(|at| now >= at) {
             self.streams.on_deadline(&self.poller, now);
         }
-        if self.idle_at_ns.is_some_and(|at| now >= at) {
-            self.idle_at_ns = None;
-            self.give_memory_back();
-        }
         if self.task.deadline_ns().is_some_and(|at| now >= at) {
             self.on_task_deadline();
+        }
+        if self.idle_at_ns.is_some_and(|at| now >= at) {
+            self.idle_at_ns = None;
+            // One that leaves has no time to sleep.
+            if self.leaving_until_ns.is_none() {
+                self.give_memory_back();
+            }
         }
     }
 
     /// Buffers, the heap of the parsed configuration, the stack and the text of what ran at the start or for an
-    /// exec. Not done where they were used: a container that lives for a moment should not pay for it.
+    /// exec. Not done where they were used: a container that lives for a moment should not pay for it. The shim
+    /// then sleeps until something happens.
     fn give_memory_back(&mut self) {
         self.streams.shrink();
         sys::heap::trim();
         sys::heap::forget_stack();
-        sys::heap::forget_text();
+        let now = boottime_ns();
+        let limit = self.deadline_ns().map(|at| at.saturating_sub(now));
+        sys::heap::sleep_without_text(self.poller.as_fd(), limit);
     }
 
     /// Nothing is left to do.

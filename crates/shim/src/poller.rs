@@ -4,7 +4,7 @@
 
 use crate::{Error, Result};
 use rustix::event::{Timespec, epoll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use rustix::event::epoll::EventFlags as Readiness;
 
@@ -104,6 +104,13 @@ const BATCH: usize = 16;
 #[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,
+}
+
+impl AsFd for Poller {
+    /// Readable when there is an event.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
 }
 
 impl Poller {

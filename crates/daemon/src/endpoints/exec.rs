@@ -23,9 +23,7 @@ pub(super) async fn create(router: &Router, mut call: Call) -> Result<Reply, Ref
     if cmd.is_empty() {
         return Err(Refusal::bad_request("No exec command specified"));
     }
-    if !request.detach_keys.is_empty() {
-        return Err(Refusal::later("choosing the detach keys of an exec"));
-    }
+    DetachKeys::parse(&request.detach_keys)?;
     let config = ExecConfig {
         cmd,
         tty: request.tty,
@@ -36,6 +34,7 @@ pub(super) async fn create(router: &Router, mut call: Call) -> Result<Reply, Ref
         user: request.user,
         working_dir: request.working_dir,
         privileged: request.privileged,
+        detach_keys: request.detach_keys,
     };
     let name = call.name.clone();
     let id = router.block(&call.tracing, move |engine| engine.exec_create(&name, config)).await?;
@@ -67,7 +66,8 @@ pub(super) async fn start(router: &Router, mut call: Call) -> Result<Reply, Refu
             Ok(streams) => {
                 // The client asks for the exit code when its stream ends: the code must be there by then.
                 let ended = async { drop(router.engine().exec_wait(&exec).await) };
-                converse(wire, streams, hangup.wait(), ended).await
+                let keys = DetachKeys::parse(&info.config.detach_keys).ok();
+                converse(wire, streams, keys, hangup.wait(), ended).await
             }
             Err(refusal) => tell(wire, &refusal.message, !tty).await,
         };
@@ -93,6 +93,7 @@ async fn tell(mut wire: Box<dyn Wire>, message: &str, multiplexed: bool) -> io::
 async fn converse(
     wire: Box<dyn Wire>,
     streams: ExecStreams,
+    keys: Option<DetachKeys>,
     client_left: impl Future<Output = ()>,
     ended: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -100,7 +101,6 @@ async fn converse(
         ExecStreams::Terminal(fd) => {
             let (output, input) = tokio::io::split(Descriptor::new(fd)?);
             let outputs = vec![(Stream::Stdout, output)];
-            let keys = DetachKeys::parse("").ok();
             join(wire, Some(input), outputs, false, keys, client_left, ended).await
         }
         ExecStreams::Pipes { stdin, stdout, stderr } => {

@@ -40,10 +40,7 @@ fn namespaces(n: &Namespaces) -> Result<()> {
     if !matches!(n.pid.as_str(), "" | "host") && !container(&n.pid) {
         return Err(Error::invalid(format!("invalid PID mode: {}", n.pid)));
     }
-    if container(&n.ipc) {
-        return Err(Error::unsupported("sharing another container's IPC namespace (--ipc container:NAME)"));
-    }
-    if !matches!(n.ipc.as_str(), "" | "none" | "private" | "shareable" | "host") {
+    if !matches!(n.ipc.as_str(), "" | "none" | "private" | "shareable" | "host") && !container(&n.ipc) {
         return Err(Error::invalid(format!("invalid IPC mode: {}", n.ipc)));
     }
     if !matches!(n.uts.as_str(), "" | "host") {
@@ -55,6 +52,14 @@ fn namespaces(n: &Namespaces) -> Result<()> {
     }
     if !matches!(n.cgroup.as_str(), "" | "host" | "private") {
         return Err(Error::invalid(format!("invalid cgroup namespace mode: {}", n.cgroup)));
+    }
+    Ok(())
+}
+
+/// What is not there yet, told after what is wrong.
+pub(super) fn ipc(n: &Namespaces) -> Result<()> {
+    if n.ipc.starts_with("container:") {
+        return Err(Error::unsupported("sharing another container's IPC namespace (--ipc container:NAME)"));
     }
     Ok(())
 }

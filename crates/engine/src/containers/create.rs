@@ -40,9 +40,16 @@ impl Engine {
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;
-        if let Some(other) = host.namespaces.pid.strip_prefix("container:") {
-            self.state()?.find(other)?;
+        for mode in [&host.namespaces.pid, &host.namespaces.ipc] {
+            if let Some(other) = mode.strip_prefix("container:") {
+                // As dockerd: of a request that names another container, not found is invalid.
+                self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
+            }
         }
+        if host.namespaces.uts == "host" && !config.hostname.is_empty() {
+            return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
+        }
+        super::check::ipc(&host.namespaces)?;
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             let text = format!(
                 "the working directory '{}' is invalid, it needs to be an absolute path",
@@ -58,7 +65,8 @@ impl Engine {
             return Err(Error::invalid("no command specified"));
         }
         let id = new_id()?;
-        if config.hostname.is_empty() && host.network != crate::NetworkMode::Host {
+        let hosts_name = host.network == crate::NetworkMode::Host || host.namespaces.uts == "host";
+        if config.hostname.is_empty() && !hosts_name {
             config.hostname = id[..12].to_string();
         }
         let chain = image.config.chain().pop();

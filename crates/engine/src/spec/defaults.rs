@@ -122,18 +122,18 @@ pub(super) fn capabilities(add: &[String], drop: &[String], bounding: &[String])
 /// Hidden from every container that is not privileged.
 pub fn masked_paths() -> Vec<PathBuf> {
     [
-        "/proc/acpi",
         "/proc/asound",
+        "/proc/acpi",
         "/proc/interrupts",
         "/proc/kcore",
         "/proc/keys",
         "/proc/latency_stats",
-        "/proc/sched_debug",
-        "/proc/scsi",
         "/proc/timer_list",
         "/proc/timer_stats",
-        "/sys/devices/virtual/powercap",
+        "/proc/sched_debug",
+        "/proc/scsi",
         "/sys/firmware",
+        "/sys/devices/virtual/powercap",
     ]
     .map(PathBuf::from)
     .into()

@@ -76,7 +76,11 @@ pub fn build(inputs: &Inputs<'_>) -> Result<spec::Spec> {
     Ok(spec::Spec {
         oci_version: spec::VERSION.to_string(),
         root: Some(spec::Root { path: inputs.root.to_path_buf(), readonly: record.host.read_only }),
-        hostname: hostname(record, inputs.host_name),
+        // In the host's namespace there is nothing to set.
+        hostname: match record.host.namespaces.uts.as_str() {
+            "host" => String::new(),
+            _ => hostname(record, inputs.host_name),
+        },
         domainname: record.config.domainname.clone(),
         mounts: mounts::mounts(inputs)?,
         annotations: annotations(inputs),

@@ -40,6 +40,9 @@ pub struct ExecConfig {
     pub working_dir: String,
     /// All capabilities.
     pub privileged: bool,
+    /// What a client at a terminal types to leave it; Docker's when empty.
+    #[serde(default)]
+    pub detach_keys: String,
 }
 
 /// An exec as it is kept.

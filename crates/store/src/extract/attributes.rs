@@ -118,9 +118,13 @@ pub(super) fn read(fd: BorrowedFd<'_>) -> Result<Attributes> {
         value.truncate(n);
         xattrs.push((name.to_vec(), value));
     }
+    // Their types differ between the kernel's interface and libc's.
     let stamp =
-        |seconds, nanos: u64| Stamp { seconds, nanos: u32::try_from(nanos).unwrap_or(UTIME_OMIT as u32) };
-    let times = Some((stamp(stat.st_atime, stat.st_atime_nsec), stamp(stat.st_mtime, stat.st_mtime_nsec)));
+        |seconds, nanos: i128| Stamp { seconds, nanos: u32::try_from(nanos).unwrap_or(UTIME_OMIT as u32) };
+    let times = Some((
+        stamp(stat.st_atime, stat.st_atime_nsec.into()),
+        stamp(stat.st_mtime, stat.st_mtime_nsec.into()),
+    ));
     Ok(Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, times, xattrs })
 }
 
