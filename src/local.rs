@@ -4,6 +4,17 @@ use crate::options::Flags;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
+const BOOT_HELP: &str = "Usage:  tare system boot
+
+Start the containers that their restart policies start with the machine, oldest first, and print their names:
+those with `always`, those with `unless-stopped` that nobody has stopped, and those with `on-failure` that have
+failed. What the last boot has left is cleared before. `tare daemon` does the same when it starts; without a
+daemon, enable dist/tare-boot.service (systemd) or dist/tare-boot (OpenRC).
+";
+
+/// The priority of work that nobody waits for.
+const NICE: i32 = 10;
+
 /// Table of them, for the command line's help and dispatch.
 pub(crate) fn commands() -> Vec<cli::LocalCommand> {
     vec![
@@ -18,6 +29,18 @@ pub(crate) fn commands() -> Vec<cli::LocalCommand> {
             about: "Clean up after a container's end (called by its shim)",
             hidden: true,
             run: task_exited,
+        },
+        cli::LocalCommand {
+            path: &["internal", "compress-log"],
+            about: "Compress a rotated log from stdin to stdout (called by a container's shim)",
+            hidden: true,
+            run: compress_log,
+        },
+        cli::LocalCommand {
+            path: &["system", "boot"],
+            about: "Start the containers that their restart policies start with the machine",
+            hidden: false,
+            run: boot,
         },
         cli::LocalCommand {
             path: &["system", "uninstall"],
@@ -45,13 +68,49 @@ fn daemon(args: &[OsString]) -> i32 {
 }
 
 fn task_exited(args: &[OsString]) -> i32 {
-    report(|| {
+    let mut again = None;
+    let code = report(|| {
         let flags = Flags::parse(args)?;
         let [id] = flags.rest.as_slice() else {
             return Err("usage: tare internal task-exited ID".to_string());
         };
         let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
-        engine.task_exited(id).map_err(|e| e.to_string())
+        again = engine.task_exited(id).map_err(|e| e.to_string())?;
+        Ok(())
+    });
+    // The shim that has called this keeps the time until the container runs again.
+    again.map_or(code, |after| shim::exit::code_of(after.as_millis() as u64 + 1).into())
+}
+
+fn boot(args: &[OsString]) -> i32 {
+    report(|| {
+        let flags = Flags::parse(args)?;
+        if let Some(word) = flags.rest.first() {
+            return match word.as_str() {
+                "--help" | "-h" => say(BOOT_HELP),
+                other => Err(format!("unknown argument: {other}")),
+            };
+        }
+        need_root()?;
+        let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
+        let (started, failures) = engine.boot().map_err(|e| e.to_string())?;
+        started.iter().try_for_each(|name| say(&format!("{name}\n")))?;
+        match failures.as_slice() {
+            [] => Ok(()),
+            failures => Err(failures.iter().map(|e| e.message.as_str()).collect::<Vec<_>>().join("\ntare: ")),
+        }
+    })
+}
+
+/// A filter: the shim gives it both files.
+fn compress_log(_: &[OsString]) -> i32 {
+    use std::os::fd::AsFd;
+    report(|| {
+        // The container and its log come first.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map_err(|e| e.to_string());
+        let (source, target) = (copy(std::io::stdin().as_fd())?, copy(std::io::stdout().as_fd())?);
+        engine::tasks::compress_log(source.into(), target.into()).map_err(|e| e.to_string())
     })
 }
 

@@ -23,8 +23,10 @@ pub fn run() -> Result<ExitCode> {
         fs::copy(programs.join(program), folder.join(program)).with_context(|| format!("copy {program}"))?;
         shell::run(Command::new("strip").arg(folder.join(program)))?;
     }
-    for file in ["README.md", "LICENSE"] {
-        fs::copy(shell::root().join(file), folder.join(file)).with_context(|| format!("copy {file}"))?;
+    for file in ["README.md", "LICENSE", "dist/tare-boot.service", "dist/tare-boot"] {
+        let to = folder.join(file);
+        fs::create_dir_all(to.parent().unwrap_or(&folder))?;
+        fs::copy(shell::root().join(file), to).with_context(|| format!("copy {file}"))?;
     }
     let tarball = dist.join(format!("{name}.tar.gz"));
     shell::run(

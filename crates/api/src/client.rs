@@ -201,8 +201,7 @@ impl Client {
         let body = std::mem::replace(&mut call.body, empty());
         let (response, lease) = self.exchange_with(&call, &target, body).await?;
         let status = response.status();
-        let framing = Framing::of(response.headers());
-        let mut stream = ByteStream::new(response.into_body(), lease, framing);
+        let mut stream = ByteStream::new(response, lease);
         if status.is_success() {
             return Ok(stream);
         }
@@ -238,7 +237,7 @@ impl Client {
             if status.is_success() {
                 return Err(Error::NotUpgraded { status: status.as_u16() });
             }
-            let mut stream = ByteStream::new(response.into_body(), lease, framing);
+            let mut stream = ByteStream::new(response, lease);
             return Err(engine_error(status, &mut stream).await);
         }
         let failed = |source| Error::Http { endpoint: self.shared.transport.to_string(), source };

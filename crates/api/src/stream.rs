@@ -21,6 +21,9 @@ use crate::transport::Link;
 /// The longest JSON message taken from a stream.
 pub const MAX_MESSAGE_LEN: usize = 4 * 1024 * 1024;
 
+/// A header of `logs`: the beginning of what was asked for was rotated away. Only this engine's.
+pub const BEGINNING_LOST: &str = "x-tare-log-beginning-lost";
+
 /// How the bytes of a container's output are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -112,11 +115,19 @@ pub struct ByteStream {
     body: Incoming,
     lease: Lease,
     framing: Framing,
+    beginning_lost: bool,
 }
 
 impl ByteStream {
-    pub(crate) fn new(body: Incoming, lease: Lease, framing: Framing) -> ByteStream {
-        ByteStream { body, lease, framing }
+    pub(crate) fn new(response: http::Response<Incoming>, lease: Lease) -> ByteStream {
+        let framing = Framing::of(response.headers());
+        let beginning_lost = response.headers().contains_key(BEGINNING_LOST);
+        ByteStream { body: response.into_body(), lease, framing, beginning_lost }
+    }
+
+    /// Whether the engine says that what came first is not kept any more.
+    pub fn beginning_lost(&self) -> bool {
+        self.beginning_lost
     }
 
     /// How a container's output in it is framed.

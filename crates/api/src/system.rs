@@ -68,6 +68,8 @@ go_struct! {
         n_goroutines: isize => "NGoroutines",
         system_time: String => "SystemTime",
         logging_driver: String => "LoggingDriver",
+        // Ours: dockerd does not tell its own `log-opts`.
+        logging_options: Option<BTreeMap<String, String>> => "LoggingOptions" omitempty,
         cgroup_driver: String => "CgroupDriver",
         cgroup_version: String => "CgroupVersion" omitempty,
         n_events_listener: isize => "NEventsListener",

@@ -229,36 +229,48 @@ struct Sink {
     out: Option<AsyncOut>,
     err: Option<AsyncOut>,
     demux: Option<Demux>,
+    /// Payloads of one stream that came one after the other: each line is a frame.
+    run: Vec<u8>,
 }
 
 impl Sink {
     fn new(out: Option<Out>, err: Option<Out>, tty: bool) -> Sink {
         let demux = (!tty).then(Demux::new);
-        Sink { out: out.map(AsyncOut::new), err: err.map(AsyncOut::new), demux }
+        Sink { out: out.map(AsyncOut::new), err: err.map(AsyncOut::new), demux, run: Vec::new() }
     }
 
     async fn take(&mut self, chunk: &[u8]) -> Result<(), Error> {
         let Some(demux) = &mut self.demux else {
-            return match self.out.as_ref().or(self.err.as_ref()) {
-                Some(out) => out.write(chunk).await,
-                None => Ok(()),
-            };
+            return write_to(self.out.as_ref().or(self.err.as_ref()), chunk).await;
         };
         let mut rest = chunk;
+        let mut to_err = false;
+        self.run.clear();
         while let Some((stream, payload)) = demux.next(&mut rest).map_err(|e| Error::failed(e.to_string()))? {
-            let to = match stream {
-                Stream::Stdin | Stream::Stdout => &self.out,
-                Stream::Stderr => &self.err,
+            let is_err = match stream {
+                Stream::Stdin | Stream::Stdout => false,
+                Stream::Stderr => true,
                 Stream::System => {
+                    write_to(if to_err { &self.err } else { &self.out }.as_ref(), &self.run).await?;
                     let text = String::from_utf8_lossy(payload);
                     return Err(Error::failed(format!("error from daemon in stream: {text}")));
                 }
             };
-            if let Some(to) = to {
-                to.write(payload).await?;
+            if is_err != to_err {
+                write_to(if to_err { &self.err } else { &self.out }.as_ref(), &self.run).await?;
+                self.run.clear();
+                to_err = is_err;
             }
+            self.run.extend_from_slice(payload);
         }
-        Ok(())
+        write_to(if to_err { &self.err } else { &self.out }.as_ref(), &self.run).await
+    }
+}
+
+async fn write_to(to: Option<&AsyncOut>, bytes: &[u8]) -> Result<(), Error> {
+    match to {
+        Some(to) => to.write(bytes).await,
+        None => Ok(()),
     }
 }
 

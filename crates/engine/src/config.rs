@@ -318,12 +318,12 @@ impl Default for LogConfig {
     }
 }
 
-/// What happens after an exit; only `no` is supported so far.
+/// What happens after an exit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartPolicy {
-    /// `no`.
+    /// `no`, `on-failure`, `always` or `unless-stopped`.
     pub name: String,
-    /// For `on-failure`.
+    /// For `on-failure`; 0 = no limit.
     pub maximum_retry_count: i64,
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod machine;
 mod paths;
 mod reconcile;
+mod restart;
 mod state;
 mod trace;
 

@@ -179,6 +179,17 @@ impl Engine {
         })
     }
 
+    /// When no container has an address, whatever is in the host's tables was left by a run root that is gone.
+    pub(crate) fn clear_network_if_unused(&self) -> Result<()> {
+        let _lock = self.paths().lock("network")?;
+        let sql = "SELECT 1 FROM addresses WHERE container IS NOT NULL LIMIT 1";
+        let used = self.state()?.run()?.read(|t| t.query_one(sql, &[], |r| Ok::<_, Error>(r.int(0)?)))?;
+        if used.is_none() {
+            net::uninstall(false)?;
+        }
+        Ok(())
+    }
+
     /// Takes a task's published ports away. The address is freed with the row; the veth pair goes with the
     /// namespace, whose last descriptor the shim closes.
     pub(crate) fn disconnect(&self, task: &Task) -> Result<()> {

@@ -4,10 +4,10 @@
 //! process is gone, a folder or snapshot without a record. Run at the daemon's start, after a
 //! boot, and by `system check`; never by `ps`.
 
+use crate::Engine;
 use crate::containers::ListFilter;
 use crate::error::{Kind, Result};
 use crate::state::LastRun;
-use crate::{Engine, Status};
 use rustix::fd::AsFd;
 use shim::client::Connection;
 use shim::exit::ExitRecord;
@@ -38,7 +38,7 @@ impl Engine {
             // A busy container has somebody who looks after it.
             if let Some(lock) = self.paths().try_lock(&id)? {
                 drop(lock);
-                self.task_exited(&id)?;
+                self.end_if_lost(&id)?;
                 done.tasks += usize::from(self.state()?.task(&id)?.is_none());
             }
         }
@@ -46,9 +46,22 @@ impl Engine {
         Ok(done)
     }
 
-    /// The daemon's start: reconciles, then supervises what runs.
+    /// What waits for its restart has a shim that keeps the time, unless it is late. A failed restart is that
+    /// container's trouble.
+    fn end_if_lost(&self, id: &str) -> Result<()> {
+        let waits = self.state()?.task(id)?.is_some_and(|task| task.due_ns.is_some() && !task.is_late());
+        let ended = if waits { Ok(()) } else { self.task_lost(id) };
+        if let (Err(e), None) = (&ended, self.state()?.task(id)?) {
+            tracing::warn!(container = id, error = %e, "the container could not be started again");
+            return Ok(());
+        }
+        ended
+    }
+
+    /// The daemon's start: reconciles, supervises what runs, and starts what the restart policies say.
     pub fn adopt(&self) -> Result<usize> {
         self.reconcile()?;
+        self.clear_leftovers()?;
         let mut adopted = 0;
         for container in self.list_containers(&ListFilter::default())? {
             match Connection::connect(&self.paths().task(&container.id)) {
@@ -56,22 +69,33 @@ impl Engine {
                     self.supervise(&container.id, connection)?;
                     adopted += 1;
                 }
-                Err(shim::Error::NoShim(_)) => self.task_exited(&container.id)?,
+                Err(shim::Error::NoShim(_)) => self.end_if_lost(&container.id)?,
                 Err(e) => tracing::warn!(container = container.id, error = %e, "a shim does not answer"),
             }
+        }
+        let (_, failures) = self.start_by_policy()?;
+        for failure in failures {
+            tracing::warn!(error = %failure, "a restart policy could not be followed");
         }
         Ok(adopted)
     }
 
     /// The first process after a boot closes the records of what ran when the machine went down.
     pub(crate) fn close_after_boot(&self, state: &crate::state::State) -> Result<()> {
-        if state.setting("boot")?.is_some() {
+        let boot = sys::clock::boot_id()?;
+        let is_known = || Ok::<_, crate::Error>(state.setting("boot")?.is_some_and(|known| known == boot));
+        if is_known()? {
             return Ok(());
         }
         let _lock = self.paths().lock("reconcile")?;
-        if state.setting("boot")?.is_some() {
+        if is_known()? {
             return Ok(());
         }
+        // A run root on a disk has outlived the boot that its rows are of.
+        for (id, _) in state.tasks()? {
+            let _ = std::fs::remove_dir_all(self.paths().task(&id));
+        }
+        state.forget_boot()?;
         for mut record in state.containers()? {
             let folder = self.paths().container(&record.id);
             let Ok(started) = std::fs::read_to_string(folder.join(STARTED)) else { continue };
@@ -82,11 +106,12 @@ impl Engine {
                 exit_code: exit.as_ref().map_or(LOST_WITH_HOST, |e| e.exit_code),
                 oom_killed: exit.is_some_and(|e| e.oom_killed),
                 error: String::new(),
+                ..record.last
             };
             state.update(&record)?;
             let _ = std::fs::remove_file(folder.join(STARTED));
         }
-        state.set_setting("boot", &sys::clock::boot_id()?)
+        state.set_setting("boot", &boot)
     }
 
     fn remove_orphans(&self) -> Result<usize> {
@@ -95,17 +120,22 @@ impl Engine {
         let known: std::collections::HashSet<String> =
             self.state()?.containers()?.into_iter().map(|r| r.id).collect();
         let mut removed = 0;
+        let snapshots = self.store()?.snapshots();
         let folders =
             std::fs::read_dir(self.paths().containers()).map_err(crate::error::io("read containers/"))?;
         for folder in folders.flatten() {
             let id = folder.file_name().to_string_lossy().into_owned();
             if !known.contains(&id) {
+                // A `--rm` container whose record went with the run root.
+                if id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    self.kill_cgroup(&crate::spec::cgroup_path("", &self.options().cgroup_parent, &id))?;
+                    snapshots.remove(&id)?;
+                }
                 std::fs::remove_dir_all(folder.path())
                     .map_err(crate::error::io(format!("remove {}", folder.path().display())))?;
                 removed += 1;
             }
         }
-        let snapshots = self.store()?.snapshots();
         for key in snapshots.keys()? {
             if !known.contains(&key) {
                 snapshots.remove(&key)?;
@@ -171,8 +201,7 @@ impl Engine {
     /// The running containers, in words, if there are any.
     fn obstacle(&self) -> Result<Option<String>> {
         let listed = self.list_containers(&ListFilter::default())?;
-        let running: Vec<&str> =
-            listed.iter().filter(|c| c.state.status == Status::Running).map(|c| c.name.as_str()).collect();
+        let running: Vec<&str> = listed.iter().filter(|c| c.is_active()).map(|c| c.name.as_str()).collect();
         Ok(match running.as_slice() {
             [] => None,
             [one] => Some(format!("1 container is running and must be stopped first: {one}")),

@@ -79,6 +79,10 @@ pub struct LastRun {
     pub oom_killed: bool,
     /// Why it could not be started.
     pub error: String,
+    /// How often its restart policy has started it since somebody else did.
+    pub restarts: i64,
+    /// Somebody has stopped or killed it since it was started.
+    pub stopped_by_hand: bool,
 }
 
 /// A task: what is true of a container only while it runs.
@@ -96,6 +100,18 @@ pub struct Task {
     pub endpoint: Option<TaskEndpoint>,
     /// Its cgroup, below each hierarchy's root.
     pub cgroup: String,
+    /// It does not run: it is due to run again at that time (nanoseconds since boot).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_ns: Option<u64>,
+    /// The delay before this run, when a restart policy started it (milliseconds).
+    #[serde(default)]
+    pub delay_ms: u64,
+    /// Its policy shall not start it again.
+    #[serde(default)]
+    pub cancelled: bool,
+    /// Somebody has stopped or killed it.
+    #[serde(default)]
+    pub stopped_by_hand: bool,
 }
 
 /// A container's place in the default bridge network.
@@ -310,15 +326,30 @@ impl State {
         self.run()?.read(|t| t.query(sql, &[container.into()], |row| Ok(row.text(0)?)))
     }
 
-    /// Forgets the execs of a container whose task has ended.
-    /// Forgets a task with its execs, and frees its addresses.
-    pub(crate) fn delete_task(&self, id: &str) -> Result<()> {
+    /// Forgets a task with its execs, and frees its addresses; `next` takes its place.
+    pub(crate) fn end_task(&self, id: &str, next: Option<&Task>) -> Result<()> {
         let freed = i64::try_from(sys::clock::monotonic_ns()).unwrap_or(i64::MAX);
+        let next = next.map(encode).transpose()?;
         self.run()?.write(|t| {
             let free = "UPDATE addresses SET container = NULL, freed = ?2 WHERE container = ?1";
             t.execute(free, &[id.into(), freed.into()])?;
             t.execute("DELETE FROM execs WHERE container = ?1", &[id.into()])?;
-            t.execute("DELETE FROM tasks WHERE id = ?1", &[id.into()])?;
+            match &next {
+                Some(next) => {
+                    t.execute("UPDATE tasks SET task = ?2 WHERE id = ?1", &[id.into(), next.into()])?
+                }
+                None => t.execute("DELETE FROM tasks WHERE id = ?1", &[id.into()])?,
+            };
+            Ok(())
+        })
+    }
+
+    /// Forgets everything in `run.db`: it is of another boot.
+    pub(crate) fn forget_boot(&self) -> Result<()> {
+        self.run()?.write(|t| {
+            for table in ["containers", "tasks", "addresses", "execs", "settings"] {
+                t.execute(&format!("DELETE FROM {table}"), &[])?;
+            }
             Ok(())
         })
     }

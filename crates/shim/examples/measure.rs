@@ -67,7 +67,7 @@ fn lifecycle(rounds: usize) {
         times[3].push(now.elapsed());
         times[4].push(begin.elapsed());
         times[0].push(launched);
-        call(&mut c, &Request::Release);
+        call(&mut c, &Request::Release { again_after_ms: None });
     }
     for (name, times) in ["launch", "create", "start", "exit told", "all of it"].into_iter().zip(times) {
         print(name, times);
@@ -141,7 +141,7 @@ fn output(attached: bool) {
     while !matches!(c.recv(LIMIT), Ok(shim::client::Incoming::Response { id, .. }) if id == wait) {}
     let seconds = now.elapsed().as_secs_f64();
     let cpu = cpu_ms(shim);
-    call(&mut c, &Request::Release);
+    call(&mut c, &Request::Release { again_after_ms: None });
     if let Some(reader) = reader {
         reader.join().expect("the reader ends");
     }

@@ -24,6 +24,15 @@ fn main() {
         }
         ["sleep", seconds] => std::thread::sleep(Duration::from_secs(seconds.parse().unwrap_or(1))),
         ["spew", megabytes] => spew(megabytes.parse().unwrap_or(1)),
+        ["number", count] => {
+            // In pieces, so that there is more than one read.
+            for n in 1..=count.parse().unwrap_or(1_u32) {
+                println!("{n:079}");
+                if n % 400 == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
         ["orphan"] => {
             // A grandchild that keeps stdout for longer than anybody should wait.
             let _ = std::process::Command::new("/probe").args(["sleep", "600"]).spawn();

@@ -62,6 +62,10 @@ pub struct Settings {
     /// Spawned after the exit when nobody supervises: absolute path and arguments, environment only PATH.
     #[serde(default)]
     pub exit_command: Vec<String>,
+    /// The exit command's exit code is waited for: it may ask to be run again later
+    /// ([`exit::delay_of`](crate::exit::delay_of)).
+    #[serde(default)]
+    pub restarts: bool,
     /// A descriptor of the container's network namespace is handed over; the spec's network namespace is it.
     #[serde(default)]
     pub has_netns: bool,
@@ -93,6 +97,13 @@ pub enum Log {
         /// How many files are kept, the current one included (0 counts as 1).
         #[serde(default)]
         max_file: u32,
+        /// Compresses a rotated file: absolute path and arguments, the file as its stdin and the compressed one as
+        /// its stdout. Empty: rotated files stay as they are.
+        #[serde(default)]
+        compress: Vec<String>,
+        /// A JSON object that stands in each entry as `attrs`; empty for none.
+        #[serde(default)]
+        attrs: String,
     },
 }
 

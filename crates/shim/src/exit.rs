@@ -16,6 +16,26 @@ pub const VERSION: u32 = 1;
 /// A larger file is not ours.
 const MAX_BYTES: u64 = 64 << 10;
 
+/// The exit command's exit code for the shortest delay; each further one doubles it.
+const FIRST_CODE: u8 = 100;
+/// The shortest delay.
+const FIRST_DELAY_MS: u64 = 100;
+/// Codes that mean a delay: up to 102 s.
+const CODES: u8 = 11;
+
+/// The exit code by which the exit command asks to be run again after at least `delay_ms` (a longer one than the
+/// longest there is becomes that).
+pub fn code_of(delay_ms: u64) -> u8 {
+    let fits = |n: &u8| FIRST_DELAY_MS << n >= delay_ms;
+    FIRST_CODE + (0..CODES).find(fits).unwrap_or(CODES - 1)
+}
+
+/// The delay in milliseconds that an exit code of the exit command asks for.
+pub fn delay_of(code: i32) -> Option<u64> {
+    let n = u8::try_from(code).ok()?.checked_sub(FIRST_CODE).filter(|n| *n < CODES)?;
+    Some(FIRST_DELAY_MS << n)
+}
+
 /// How a container's task ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
@@ -102,5 +122,25 @@ impl ExitRecord {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(e) => Err(Error::io("unlinkat(exit.json)")(e)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_and_codes() {
+        for (delay, code, meant) in [
+            (0, 100, 100),
+            (100, 100, 100),
+            (101, 101, 200),
+            (51_200, 109, 51_200),
+            (60_000, 110, 102_400),
+            (u64::MAX, 110, 102_400),
+        ] {
+            assert_eq!((code_of(delay), delay_of(code.into())), (code, Some(meant)), "{delay}");
+        }
+        assert_eq!([0, 1, 99, 111, 137, -1, 1000].map(delay_of), [None; 7]);
     }
 }

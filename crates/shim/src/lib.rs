@@ -23,6 +23,7 @@ mod peer;
 mod poller;
 pub mod protocol;
 mod ring;
+mod spawn;
 mod splice;
 mod streams;
 mod table;

@@ -215,7 +215,7 @@ impl Monitor {
             self.on_init_ended(ended);
             return true;
         }
-        self.on_exec_ended(pid, ended)
+        self.on_helper_ended(pid, ended) || self.streams.claim(pid, ended) || self.on_exec_ended(pid, ended)
     }
 
     /// How a process ended whose start was reported only now.

@@ -8,7 +8,7 @@
 
 use crate::attach::Attached;
 use crate::config::{Log, Settings};
-use crate::log::{LogFile, Name, Stream};
+use crate::log::{Limits, LogFile, Name, Stream};
 use crate::poller::{Event, Output, Poller, Readiness};
 use crate::table::Table;
 use crate::{Error, Result};
@@ -16,6 +16,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use sys::clock::Time;
+use sys::process::Ended;
 
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -59,6 +60,8 @@ pub struct Streams {
     stdin: Option<Sink>,
     terminal: Option<OwnedFd>,
     log: Option<LogFile>,
+    /// Stands in each of the log's entries.
+    attrs: String,
     attached: Table<Attached>,
     buffer: Vec<u8>,
     tty: bool,
@@ -80,11 +83,15 @@ pub struct ChildEnds {
 impl Streams {
     /// Streams that are connected to nothing yet; opens the log.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let log = match &settings.log {
-            Log::None => None,
-            Log::JsonFile { path, max_size, max_file } => Some(LogFile::open(path, *max_size, *max_file)?),
+        let (log, attrs) = match &settings.log {
+            Log::None => (None, ""),
+            Log::JsonFile { path, max_size, max_file, compress, attrs } => {
+                let limits = Limits { max_size: *max_size, max_file: *max_file, compress: compress.clone() };
+                (Some(LogFile::open(path, limits)?), attrs.as_str())
+            }
         };
-        Ok(Self { log, tty: settings.tty, stdin_once: settings.stdin_once, ..Self::default() })
+        let (attrs, tty, stdin_once) = (attrs.to_string(), settings.tty, settings.stdin_once);
+        Ok(Self { log, attrs, tty, stdin_once, ..Self::default() })
     }
 
     /// Makes pipes for a process without a terminal. Without `open_stdin` its stdin is `/dev/null`.
@@ -95,7 +102,7 @@ impl Streams {
             self.stdin = Some(Sink::new(ours));
             theirs
         } else {
-            null()?
+            crate::spawn::null()?
         };
         let (ours, stdout) = pipe()?;
         self.stdout = Some(self.source(poller, ours, Output::Stdout)?);
@@ -242,6 +249,11 @@ impl Streams {
         }
     }
 
+    /// A child of the shim has ended; false when it is not the log's.
+    pub fn claim(&mut self, pid: i32, ended: Ended) -> bool {
+        self.log.as_mut().is_some_and(|log| log.claim(pid, ended))
+    }
+
     /// Some client has yet to take something.
     pub fn has_attached(&self) -> bool {
         self.attached.len() > 0
@@ -254,7 +266,7 @@ impl Streams {
             Output::Stdout => Name::Stdout,
             Output::Stderr => Name::Stderr,
         };
-        Ok(Source { fd, log: Stream::new(name), watched: true })
+        Ok(Source { fd, log: Stream::new(name, &self.attrs), watched: true })
     }
 
     fn source_mut(&mut self, output: Output) -> Option<&mut Source> {
@@ -414,11 +426,6 @@ impl Streams {
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).map_err(Error::io("pipe2()"))
-}
-
-fn null() -> Result<OwnedFd> {
-    use rustix::fs::{Mode, OFlags, open};
-    open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(Error::io("open(\"/dev/null\")"))
 }
 
 /// The flag belongs to our end of a pipe only.

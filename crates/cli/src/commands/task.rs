@@ -219,6 +219,9 @@ pub async fn wait(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     join(failures)
 }
 
+/// What `logs` says when it cannot show all that the container has said.
+const BEGINNING_LOST: &str = "Note: the beginning of this log was rotated away. To keep all of it, run the container with --log-opt max-size=-1";
+
 /// `logs`
 pub async fn logs(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let client = session.client().await?;
@@ -239,6 +242,9 @@ pub async fn logs(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         tail: if parsed.changed("tail") { parsed.text("tail").to_owned() } else { "all".to_owned() },
     };
     let body = client.container_logs(&container.id, &options).await?;
+    if body.beginning_lost() {
+        session.err.note(BEGINNING_LOST);
+    }
     let tty = container.config.as_ref().is_some_and(|c| c.tty);
     attach::copy_body(body, session.out, session.err, tty).await
 }

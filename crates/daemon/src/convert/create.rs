@@ -71,10 +71,7 @@ fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
         "on-failure" if count < 0 => {
             Err(Refusal::bad_request("invalid restart policy: maximum retry count cannot be negative"))
         }
-        "" | "no" => Ok(()),
-        "always" | "unless-stopped" | "on-failure" => {
-            Err(Refusal::later(&format!("HostConfig.RestartPolicy: the restart policy {:?}", policy.name)))
-        }
+        "" | "no" | "always" | "unless-stopped" | "on-failure" => Ok(()),
         other => Err(Refusal::bad_request(format!(
             "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         ))),
@@ -284,10 +281,6 @@ mod tests {
                 "NetworkingConfig.EndpointsConfig[bridge] is not supported yet",
             ),
             (
-                r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"always"}}}"#,
-                "HostConfig.RestartPolicy: the restart policy \"always\" is not supported yet",
-            ),
-            (
                 r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"x"}}}"#,
                 "invalid restart policy: unknown policy 'x'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
             ),
@@ -322,7 +315,6 @@ mod tests {
         ("IOMaximumIOps", "5"),
         ("IOMaximumBandwidth", "5"),
         ("Mounts", r#"[{"Type":"bind","Source":"/a","Target":"/b"}]"#),
-        ("RestartPolicy", r#"{"Name":"always"}"#),
     ];
 
     /// What reaches the engine, which does it or refuses it in its own words.
@@ -330,6 +322,7 @@ mod tests {
         "Binds",
         "ContainerIDFile",
         "LogConfig",
+        "RestartPolicy",
         "NetworkMode",
         "PortBindings",
         "AutoRemove",

@@ -44,7 +44,7 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         tmpfs: from.tmpfs.take().unwrap_or_default(),
         init: from.init,
         log,
-        restart: engine::RestartPolicy::default(),
+        restart: restart(from.restart_policy.clone()),
         console_size: (columns, rows),
         container_id_file: std::mem::take(&mut from.container_id_file),
         shm_size: from.shm_size,
@@ -75,6 +75,11 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         cgroup_parent: from.cgroup_parent,
         runtime: from.runtime,
     }
+}
+
+fn restart(from: RestartPolicy) -> engine::RestartPolicy {
+    let name = if from.name.is_empty() { "no".to_owned() } else { from.name };
+    engine::RestartPolicy { name, maximum_retry_count: from.maximum_retry_count as i64 }
 }
 
 fn limits(from: &mut HostConfig) -> Limits {
@@ -143,7 +148,10 @@ pub(super) fn shown(container: &Container) -> HostConfig {
         log_config: LogConfig { driver: from.log.driver.clone(), config: Some(from.log.options.clone()) },
         network_mode: from.network.as_str().to_owned(),
         port_bindings: Some(bindings.collect()),
-        restart_policy: RestartPolicy { name: from.restart.name.clone(), maximum_retry_count: 0 },
+        restart_policy: RestartPolicy {
+            name: from.restart.name.clone(),
+            maximum_retry_count: from.restart.maximum_retry_count as isize,
+        },
         auto_remove: from.auto_remove,
         console_size: [rows.into(), columns.into()],
         cap_add: StrSlice(list(&from.cap_add)),

@@ -34,7 +34,7 @@ pub(crate) fn inspect(container: &Container, execs: Vec<String>, with_manifest: 
         hosts_path: file("hosts"),
         log_path: if started { container.log_path.clone() } else { String::new() },
         name: format!("/{}", container.name),
-        restart_count: 0,
+        restart_count: container.state.restarts as isize,
         driver: DRIVER.to_owned(),
         platform: "linux".to_owned(),
         exec_ids: (!execs.is_empty()).then_some(execs),
@@ -56,7 +56,9 @@ fn state(container: &Container) -> State {
     let state = &container.state;
     State {
         status: state.status.as_str().to_owned(),
-        running: container.is_running(),
+        // As dockerd: one that is about to run again counts as running.
+        running: container.is_active(),
+        restarting: state.status == engine::Status::Restarting,
         oom_killed: state.oom_killed,
         dead: state.status == engine::Status::Dead,
         pid: state.pid as isize,

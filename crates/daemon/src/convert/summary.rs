@@ -50,6 +50,9 @@ fn status(container: &Container, now_ns: i64) -> String {
         Status::Running => format!("Up {}", words::duration(state.started_ns, now_ns)),
         Status::Created => "Created".to_owned(),
         Status::Dead => "Dead".to_owned(),
+        Status::Restarting => {
+            format!("Restarting ({}) {} ago", state.exit_code, words::duration(state.finished_ns, now_ns))
+        }
         Status::Exited if state.finished_ns == 0 => String::new(),
         Status::Exited => {
             format!("Exited ({}) {} ago", state.exit_code, words::duration(state.finished_ns, now_ns))

@@ -74,6 +74,11 @@ pub(crate) fn info(info: &SystemInfo, version: &str, api: ApiVersion) -> Info {
         ipv4_forwarding: info.ipv4_forwarding,
         system_time: Time::now().rfc3339(),
         logging_driver: "json-file".to_owned(),
+        logging_options: Some(
+            [("max-size", engine::tasks::DEFAULT_MAX_SIZE), ("max-file", engine::tasks::DEFAULT_MAX_FILE)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        ),
         cgroup_driver: "cgroupfs".to_owned(),
         cgroup_version: info.cgroup_version.to_owned(),
         kernel_version: info.kernel_version.clone(),

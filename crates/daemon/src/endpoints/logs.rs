@@ -1,14 +1,12 @@
 //! `GET /containers/{id}/logs`.
 
-use std::future::Future;
 use std::io;
-use std::pin::pin;
-use std::task::Poll;
 
 use api::stdcopy::Stream;
 use bytes::Bytes;
 use engine::Time;
 use engine::tasks::{LogLine, LogOptions, LogReader};
+use http::header::HeaderValue;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::call::{Call, go_quote};
@@ -22,9 +20,6 @@ pub(super) async fn logs(router: &Router, call: Call) -> Result<Reply, Refusal> 
     if !stdout && !stderr {
         return Err(Refusal::bad_request("Bad parameters: you must choose at least one stream"));
     }
-    if call.query.flag("details") {
-        return Err(Refusal::later("logs with details"));
-    }
     let options = LogOptions {
         follow: call.query.flag("follow"),
         stdout,
@@ -37,13 +32,17 @@ pub(super) async fn logs(router: &Router, call: Call) -> Result<Reply, Refusal> 
     let name = call.name.clone();
     let (mut reader, tty) = router.block(&call.tracing, move |engine| engine.logs(&name, options)).await?;
     let multiplexed = !tty && call.since(42);
-    let (sender, answer) = reply::stream(if multiplexed { MULTIPLEXED } else { RAW });
-    let timestamps = call.query.flag("timestamps");
+    let (sender, mut answer) = reply::stream(if multiplexed { MULTIPLEXED } else { RAW });
+    if reader.beginning_lost() {
+        answer.headers_mut().insert(api::stream::BEGINNING_LOST, HeaderValue::from_static("1"));
+    }
+    let form =
+        Form { framed: !tty, timestamps: call.query.flag("timestamps"), details: call.query.flag("details") };
     tokio::spawn(async move {
         let mut batch = Vec::with_capacity(CHUNK_LEN);
         loop {
             let more = tokio::select! {
-                more = fill(&mut reader, &mut batch, !tty, timestamps) => more,
+                more = fill(&mut reader, &mut batch, form) => more,
                 () = sender.closed() => return,
             };
             if !batch.is_empty() && sender.send(Bytes::from(std::mem::take(&mut batch))).await.is_err() {
@@ -63,9 +62,10 @@ pub(super) async fn copy_plain(
     out: &mut (impl AsyncWrite + Unpin),
     framed: bool,
 ) -> io::Result<()> {
+    let form = Form { framed, ..Form::default() };
     let mut batch = Vec::with_capacity(CHUNK_LEN);
     loop {
-        let more = fill(reader, &mut batch, framed, false).await;
+        let more = fill(reader, &mut batch, form).await;
         out.write_all(&batch).await?;
         batch.clear();
         if !more {
@@ -74,51 +74,59 @@ pub(super) async fn copy_plain(
     }
 }
 
-/// Waits for a line, then takes what is there at once, up to a chunk. False: that was the end.
-async fn fill(reader: &mut LogReader, batch: &mut Vec<u8>, framed: bool, timestamps: bool) -> bool {
-    let mut first = true;
-    while first || batch.len() < CHUNK_LEN {
-        let next = pin!(reader.next());
-        let line = if first {
-            next.await
-        } else {
-            match at_once(next).await {
-                Some(line) => line,
-                None => return true,
-            }
-        };
-        first = false;
-        match line {
-            Ok(Some(line)) => append(batch, &line, framed, timestamps),
-            Ok(None) => return false,
-            Err(error) => {
-                let text = format!("Error grabbing logs: {}\n", error.message);
-                self::framed(batch, Stream::System, text.as_bytes(), framed);
-                return false;
-            }
+/// How lines are shown.
+#[derive(Debug, Clone, Copy, Default)]
+struct Form {
+    framed: bool,
+    timestamps: bool,
+    details: bool,
+}
+
+/// Waits for lines and takes what the reader has at once. False: that was the end.
+async fn fill(reader: &mut LogReader, batch: &mut Vec<u8>, form: Form) -> bool {
+    let more = reader.next(&mut |line: &LogLine<'_>| append(batch, line, form)).await;
+    match more {
+        Ok(more) => more,
+        Err(error) => {
+            let text = format!("Error grabbing logs: {}\n", error.message);
+            framed(batch, Stream::System, text.as_bytes(), form.framed);
+            false
         }
     }
-    true
 }
 
-/// What a future has ready, if anything.
-async fn at_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
-}
-
-fn append(batch: &mut Vec<u8>, line: &LogLine, multiplexed: bool, timestamps: bool) {
+fn append(batch: &mut Vec<u8>, line: &LogLine<'_>, form: Form) {
     let stream = if line.stderr { Stream::Stderr } else { Stream::Stdout };
-    if !timestamps {
-        return framed(batch, stream, &line.line, multiplexed);
+    if !form.timestamps && !form.details {
+        return framed(batch, stream, line.line, form.framed);
     }
-    let mut stamped = line.time.rfc3339_fixed().to_vec();
-    stamped.push(b' ');
-    stamped.extend_from_slice(&line.line);
-    framed(batch, stream, &stamped, multiplexed);
+    let mut shown = Vec::with_capacity(line.line.len() + 64);
+    if form.timestamps {
+        shown.extend_from_slice(&line.time().unwrap_or_default().rfc3339_fixed());
+        shown.push(b' ');
+    }
+    if form.details {
+        let pairs = line.attributes().into_iter();
+        let pairs: Vec<String> =
+            pairs.map(|(key, value)| format!("{}={}", escape(&key), escape(&value))).collect();
+        shown.extend_from_slice(pairs.join(",").as_bytes());
+        shown.push(b' ');
+    }
+    shown.extend_from_slice(line.line);
+    framed(batch, stream, &shown, form.framed);
+}
+
+/// Go's `url.QueryEscape`.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
 }
 
 /// Unix seconds with an optional fraction, as Docker's clients send times; empty and zero are no time.

@@ -1,6 +1,5 @@
 //! What a request must be before anything is made of it: Docker's checks, with its texts. Pure.
 
-use super::bytes;
 use crate::config::{HostConfig, Namespaces};
 use crate::error::{Error, Result};
 use crate::spec;
@@ -21,7 +20,7 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
     namespaces(&host.namespaces)?;
     security(host)?;
     extra_hosts(&host.dns.extra_hosts)?;
-    log(host)?;
+    crate::tasks::check_log(&host.log)?;
     if host.annotations.contains_key("") {
         return Err(Error::invalid(
             "invalid Annotations: the empty string is not permitted as an annotation key",
@@ -30,8 +29,8 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
     if !RUNTIMES.contains(&host.runtime.as_str()) {
         return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
     }
-    if host.restart.name != "no" && !host.restart.name.is_empty() {
-        return Err(Error::unsupported(format!("the restart policy {:?}", host.restart.name)));
+    if host.auto_remove && !matches!(host.restart.name.as_str(), "" | "no") {
+        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
     }
     Ok(())
 }
@@ -90,30 +89,15 @@ fn extra_hosts(list: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn log(host: &HostConfig) -> Result<()> {
-    if !matches!(host.log.driver.as_str(), "json-file" | "none" | "") {
-        return Err(Error::unsupported(format!("the log driver {:?}", host.log.driver)));
-    }
-    for (key, value) in &host.log.options {
-        let valid = match key.as_str() {
-            "max-size" => bytes(value).is_some_and(|n| n > 0) || value == "-1",
-            "max-file" => value.parse::<u32>().is_ok_and(|n| n > 0),
-            _ => return Err(Error::unsupported(format!("the log option {key:?}"))),
-        };
-        if !valid {
-            return Err(Error::invalid(format!("invalid value {value:?} for log option {key}")));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    type Change = fn(&mut HostConfig);
+
     #[test]
     fn refused_in_dockers_words() {
-        let cases: &[(fn(&mut HostConfig), &str)] = &[
+        let cases: &[(Change, &str)] = &[
             (|h| h.namespaces.pid = "x".into(), "invalid PID mode: x"),
             (|h| h.namespaces.pid = "container:".into(), "invalid PID mode: container:"),
             (|h| h.namespaces.ipc = "x".into(), "invalid IPC mode: x"),
@@ -126,6 +110,10 @@ mod tests {
             (
                 |h| h.security.options = vec!["label=user:x".into()],
                 "the SELinux label \"user:x\" (--security-opt label=) is not supported yet",
+            ),
+            (
+                |h| (h.auto_remove, h.restart.name) = (true, "always".into()),
+                "can't create 'AutoRemove' container with restart policy",
             ),
             (
                 |h| drop(h.annotations.insert(String::new(), "x".into())),

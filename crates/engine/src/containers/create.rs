@@ -183,21 +183,6 @@ pub(crate) fn new_id() -> Result<String> {
     }
 }
 
-/// Docker's sizes in options: `10m`, `1g`, `512`, powers of 1024.
-pub(crate) fn bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &lower[digits.len()..] {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        "t" | "tb" | "tib" => 1u64 << 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
-}
-
 /// Makes the missing source folder of a `-v` bind, as Docker does.
 pub(crate) fn prepare_bind(text: &str) -> Result<()> {
     let source = text.split(':').next().unwrap_or_default();

@@ -12,13 +12,13 @@ mod size;
 mod top;
 
 use crate::error::Result;
-use crate::state::{LastRun, Record, Task};
+use crate::state::{Record, Task};
 use crate::{ContainerConfig, Engine, HostConfig, NetworkMode};
 use std::net::Ipv4Addr;
 
 pub use crate::state::PublishedPort;
 pub use create::Created;
-pub(crate) use create::{bytes, new_id, prepare_bind, resolve_user_in};
+pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
 pub use size::Sizes;
 pub use top::Processes;
 
@@ -29,6 +29,8 @@ pub enum Status {
     Created,
     /// Its process runs.
     Running,
+    /// Its process ended, and its restart policy is about to start another.
+    Restarting,
     /// Its process ended.
     Exited,
     /// Its shim was lost and nobody has cleaned up yet.
@@ -41,6 +43,7 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Dead => "dead",
         }
@@ -64,6 +67,8 @@ pub struct State {
     pub oom_killed: bool,
     /// Why the last start failed.
     pub error: String,
+    /// How often its restart policy has started it since somebody else did.
+    pub restarts: i64,
 }
 
 /// A container's place in its network, while it runs.
@@ -116,6 +121,8 @@ pub struct Container {
     pub log_path: String,
     /// Its cgroup below each hierarchy's root, while it runs.
     pub cgroup: String,
+    /// It should have been started again a while ago.
+    pub(crate) late: bool,
 }
 
 /// Which containers `list` returns; all conditions must hold, an empty list is no condition.
@@ -147,7 +154,7 @@ impl Engine {
         // The task row goes after the record was updated: without one, the record is read again.
         let record = if task.is_none() { self.state()?.find(&record.id)? } else { record };
         let mut container = self.describe(record, task)?;
-        if container.state.status == Status::Dead {
+        if container.late || container.state.status == Status::Dead {
             container = self.end_dead(container)?;
         }
         if container.is_running() && container.host.memory > 0 {
@@ -158,9 +165,12 @@ impl Engine {
         Ok(container)
     }
 
-    /// A container whose shim was lost: its end is recorded by whoever finds it.
+    /// A container whose shim was lost: its end is recorded, and its restart done, by whoever finds it.
     fn end_dead(&self, container: Container) -> Result<Container> {
-        self.task_exited(&container.id)?;
+        if let Err(e) = self.task_lost(&container.id) {
+            // Of a restart that fails the record tells; who looks is told how the container stands.
+            tracing::warn!(container = container.id, error = %e, "cleanup after a lost shim failed");
+        }
         match self.state()?.find(&container.id) {
             Ok(record) => {
                 let task = self.state()?.task(&record.id)?;
@@ -177,7 +187,7 @@ impl Engine {
         for record in self.state()?.containers()? {
             let task = tasks.remove(&record.id);
             let mut container = self.describe(record, task)?;
-            if container.state.status == Status::Dead {
+            if container.late || container.state.status == Status::Dead {
                 container = match self.end_dead(container) {
                     Ok(container) => container,
                     Err(e) if e.kind == crate::Kind::NotFound => continue,
@@ -195,7 +205,7 @@ impl Engine {
     }
 
     fn passes(&self, c: &Container, filter: &ListFilter) -> Result<bool> {
-        let running = c.state.status == Status::Running;
+        let running = c.is_active();
         let everything =
             filter.all || filter.limit > 0 || !filter.status.is_empty() || !filter.exited.is_empty();
         let any =
@@ -226,6 +236,7 @@ impl Engine {
     /// Puts record and task together; looks at the shim's lock when there is a task.
     pub(crate) fn describe(&self, record: Record, task: Option<Task>) -> Result<Container> {
         let state = self.state_of(&record, task.as_ref())?;
+        let late = task.as_ref().is_some_and(Task::is_late);
         let running = state.status == Status::Running;
         let cgroup = task.as_ref().map(|t| t.cgroup.clone()).unwrap_or_default();
         let endpoint = task.filter(|_| running).and_then(|t| t.endpoint).map(|e| EndpointState {
@@ -248,6 +259,7 @@ impl Engine {
             log_path,
             endpoint,
             cgroup,
+            late,
             state,
             id: record.id,
             name: record.name,
@@ -262,33 +274,36 @@ impl Engine {
     }
 
     fn state_of(&self, record: &Record, task: Option<&Task>) -> Result<State> {
-        let LastRun { started_ns, finished_ns, exit_code, oom_killed, error } = record.last.clone();
+        let last = &record.last;
         let past = |status| State {
             status,
             pid: 0,
-            started_ns,
-            finished_ns,
-            exit_code,
-            oom_killed,
-            error: error.clone(),
+            started_ns: last.started_ns,
+            finished_ns: last.finished_ns,
+            exit_code: last.exit_code,
+            oom_killed: last.oom_killed,
+            error: last.error.clone(),
+            restarts: last.restarts,
         };
-        let Some(task) = task else {
-            // A start that failed leaves an error and Docker's status "created".
-            return Ok(past(if finished_ns == 0 { Status::Created } else { Status::Exited }));
-        };
+        // A start that failed leaves an error and Docker's status "created".
+        let at_rest = if last.finished_ns == 0 { Status::Created } else { Status::Exited };
+        let Some(task) = task else { return Ok(past(at_rest)) };
         if task.pid == 0 {
-            return Ok(past(if finished_ns == 0 { Status::Created } else { Status::Exited }));
+            // It waits for its restart, or is being started.
+            return Ok(past(if task.delay_ms > 0 { Status::Restarting } else { at_rest }));
         }
         if let Some(exit) = self.exit_record(&record.id, task)? {
             // Between the exit and `exited()`.
+            let again = crate::tasks::again_after(record, task, &exit).is_some();
             return Ok(State {
-                status: Status::Exited,
+                status: if again { Status::Restarting } else { Status::Exited },
                 pid: 0,
                 started_ns: task.started_ns,
                 finished_ns: exit.finished_at_ns,
                 exit_code: exit.exit_code,
                 oom_killed: exit.oom_killed,
                 error: String::new(),
+                restarts: last.restarts + i64::from(again),
             });
         }
         let alive = shim::client::is_alive(&self.paths().task(&record.id)).unwrap_or(false);
@@ -299,10 +314,10 @@ impl Engine {
             status: Status::Running,
             pid: task.pid,
             started_ns: task.started_ns,
-            finished_ns,
             exit_code: 0,
             oom_killed: false,
             error: String::new(),
+            ..past(Status::Running)
         })
     }
 
@@ -330,6 +345,23 @@ impl Container {
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         self.state.status == Status::Running
+    }
+
+    /// Whether it runs or is about to run again: what `ps` shows and `rm` refuses.
+    pub fn is_active(&self) -> bool {
+        matches!(self.state.status, Status::Running | Status::Restarting)
+    }
+
+    /// Docker's text for what needs a process.
+    pub(crate) fn must_run(&self) -> Result<()> {
+        let id = &self.id;
+        match self.state.status {
+            Status::Running => Ok(()),
+            Status::Restarting => Err(crate::Error::conflict(format!(
+                "Container {id} is restarting, wait until the container is running"
+            ))),
+            _ => Err(crate::Error::conflict(format!("container {id} is not running"))),
+        }
     }
 
     /// The network it is or would be in.

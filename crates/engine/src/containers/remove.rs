@@ -3,15 +3,17 @@
 use crate::Engine;
 use crate::error::{Error, Kind, Result, io};
 use crate::state::Record;
+use crate::tasks::Finished;
 
 impl Engine {
     /// Removes a container. A running one only with `force`, which kills it.
     pub async fn remove_container(&self, word: &str, force: bool, volumes: bool) -> Result<()> {
         let container = self.container(word)?;
-        if container.is_running() {
+        if container.is_active() {
             if !force {
+                let what = container.state.status.as_str();
                 return Err(Error::conflict(format!(
-                    "cannot remove container \"{word}\": container is running: stop the container before removing or force remove"
+                    "cannot remove container \"{word}\": container is {what}: stop the container before removing or force remove"
                 )));
             }
             match self.stop(&container.id, Some("KILL"), Some(-1)).await {
@@ -37,7 +39,7 @@ impl Engine {
             Err(e) => return Err(e),
         };
         if let Some(task) = self.state()?.task(id)?
-            && !self.finish(&record, &task)?
+            && (task.due_ns.is_some() || self.finish(&record, &task)? != Finished::Ended)
         {
             return Err(Error::conflict(format!("container {id} was started again")));
         }

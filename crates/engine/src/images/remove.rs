@@ -47,8 +47,7 @@ impl Engine {
         let mut goes = meant.all;
         if meant.all {
             let users = self.containers_of_image(digest.as_str())?.into_iter();
-            let users: Vec<User> =
-                users.map(|c| User { running: c.is_running(), id: c.id.clone() }).collect();
+            let users: Vec<User> = users.map(|c| User { running: c.is_active(), id: c.id.clone() }).collect();
             meant.refuse_conflict(&digest, &users, force)?;
             goes = meant.exact.is_none() || users.is_empty();
         }

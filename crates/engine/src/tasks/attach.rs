@@ -60,9 +60,7 @@ impl Engine {
     /// Changes the size of the main process's terminal.
     pub fn resize(&self, word: &str, columns: u16, rows: u16) -> Result<()> {
         let container = self.container(word)?;
-        if !container.is_running() {
-            return Err(Error::conflict(format!("container {} is not running", container.id)));
-        }
+        container.must_run()?;
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
         let request = Request::Resize { exec_id: None, width: columns, height: rows };
         connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)

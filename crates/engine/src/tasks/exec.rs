@@ -95,9 +95,7 @@ impl Engine {
             return Err(Error::invalid("No exec command specified"));
         }
         let container = self.container(word)?;
-        if !container.is_running() {
-            return Err(Error::conflict(format!("container {} is not running", container.id)));
-        }
+        container.must_run()?;
         // As dockerd: an unknown user is told here, before anything is taken over.
         exec_user(&container, &config.user)?;
         let id = crate::containers::new_id()?;
@@ -114,9 +112,7 @@ impl Engine {
             return Err(Error::conflict(format!("exec command {id} has already run")));
         }
         let container = self.container(&record.container)?;
-        if !container.is_running() {
-            return Err(Error::conflict(format!("container {} is not running", container.id)));
-        }
+        container.must_run()?;
         let mut process = self.exec_process(&container, &record.config)?;
         if let Some((columns, rows)) = size.filter(|(c, r)| *c > 0 && *r > 0 && record.config.tty) {
             process.console_size =

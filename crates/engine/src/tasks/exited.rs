@@ -17,52 +17,112 @@ use std::time::Duration;
 /// How long the processes of a lost shim may take to die.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is left of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finished {
+    /// It runs.
+    Runs,
+    /// Nothing.
+    Ended,
+    /// It runs again after that time.
+    Again(Duration),
+}
+
 impl Engine {
-    /// Cleans up after a task that has ended; does nothing when it has not, or when there is none.
-    pub fn task_exited(&self, id: &str) -> Result<()> {
+    /// Cleans up after a task that has ended; does nothing when it has not, or when there is none. A container that
+    /// is due to run again is started.
+    ///
+    /// `Some`: it will be due after that time, when the caller sees to it that this is called again.
+    pub fn task_exited(&self, id: &str) -> Result<Option<Duration>> {
+        self.end_task(id, false)
+    }
+
+    /// The same for a caller who has found the task without anybody to keep a time for it: what shall run again does
+    /// so at once.
+    pub(crate) fn task_lost(&self, id: &str) -> Result<()> {
+        self.end_task(id, true).map(drop)
+    }
+
+    fn end_task(&self, id: &str, at_once: bool) -> Result<Option<Duration>> {
         // Without a task there is nothing to lock for: a lock file would only be made anew.
         if self.state()?.task(id)?.is_none() {
-            return Ok(());
+            return Ok(None);
         }
-        let removed = self.task_exited_locked(id)?;
+        let (removed, again) = self.end_task_locked(id, at_once)?;
         if removed {
             self.store()?.snapshots().empty_trash()?;
         }
-        Ok(())
+        Ok(again)
     }
 
-    /// `Ok(true)`: the container went with its task.
-    fn task_exited_locked(&self, id: &str) -> Result<bool> {
+    /// Whether the container went with its task, and when it is due to run again.
+    fn end_task_locked(&self, id: &str, at_once: bool) -> Result<(bool, Option<Duration>)> {
         let _lock = self.paths().lock(id)?;
-        let Some(task) = self.state()?.task(id)? else { return Ok(false) };
-        match self.state()?.find(id) {
-            Ok(record) => Ok(self.finish(&record, &task)? && record.host.auto_remove),
-            Err(e) if e.kind == Kind::NotFound => self.forget_task(id, &task).map(|()| true),
-            Err(e) => Err(e),
+        let Some(task) = self.state()?.task(id)? else { return Ok((false, None)) };
+        let finished = match task.until_due() {
+            Some(left) => Finished::Again(left),
+            None => match self.state()?.find(id) {
+                Ok(record) => match self.finish(&record, &task)? {
+                    Finished::Ended => return Ok((record.host.auto_remove, None)),
+                    other => other,
+                },
+                Err(e) if e.kind == Kind::NotFound => {
+                    self.forget_task(id, &task, None)?;
+                    return Ok((true, None));
+                }
+                Err(e) => return Err(e),
+            },
+        };
+        let Finished::Again(left) = finished else { return Ok((false, None)) };
+        if !left.is_zero() && !at_once {
+            return Ok((false, Some(left)));
         }
+        let waiting = self.state()?.task(id)?.unwrap_or(task);
+        self.restart(id, &waiting)?;
+        self.pending().wake();
+        Ok((false, None))
     }
 
-    /// With the container's lock held: cleans up if the task has ended. `Ok(false)`: it runs.
-    pub(crate) fn finish(&self, record: &Record, task: &Task) -> Result<bool> {
-        let Some(exit) = self.end_of(record, task)? else { return Ok(false) };
+    /// With the container's lock held: cleans up if the task has ended.
+    pub(crate) fn finish(&self, record: &Record, task: &Task) -> Result<Finished> {
+        let Some(exit) = self.end_of(record, task)? else { return Ok(Finished::Runs) };
         let mut step = sys::trace::step("exit", "exit.json");
         step.note(format_args!("code {}", exit.exit_code));
         drop(step);
         self.pending().note_exit(&record.id, exit.exit_code);
+        let again = again_after(record, task, &exit);
         let mut record = record.clone();
-        record.last.started_ns = task.started_ns;
-        record.last.finished_ns = exit.finished_at_ns;
-        record.last.exit_code = exit.exit_code;
-        record.last.oom_killed = exit.oom_killed;
-        record.last.error.clone_from(&exit.error);
+        record.last = crate::state::LastRun {
+            started_ns: task.started_ns,
+            finished_ns: exit.finished_at_ns,
+            exit_code: exit.exit_code,
+            oom_killed: exit.oom_killed,
+            error: exit.error,
+            restarts: record.last.restarts + i64::from(again.is_some()),
+            stopped_by_hand: task.stopped_by_hand,
+        };
         if record.host.auto_remove {
             self.remove_parts(&record)?;
         } else {
             self.state()?.update(&record)?;
             let _ = std::fs::remove_file(self.paths().container(&record.id).join(crate::reconcile::STARTED));
         }
-        self.forget_task(&record.id, task)?;
-        Ok(true)
+        let Some(delay_ms) = again else {
+            self.forget_task(&record.id, task, None)?;
+            return Ok(Finished::Ended);
+        };
+        let delay = Duration::from_millis(delay_ms);
+        let waiting = Task {
+            owner: None,
+            pid: 0,
+            pid_start: 0,
+            endpoint: None,
+            due_ns: Some(sys::clock::boottime_ns().saturating_add(delay.as_nanos() as u64)),
+            delay_ms,
+            ..task.clone()
+        };
+        self.forget_task(&record.id, task, Some(&waiting))?;
+        Ok(Finished::Again(delay))
     }
 
     /// The record of this task's end, if there is one.
@@ -111,8 +171,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back everything of a task that is not the container's, the row last.
-    pub(crate) fn forget_task(&self, id: &str, task: &Task) -> Result<()> {
+    /// Takes back everything of a task that is not the container's, the row last: `next` takes its place.
+    pub(crate) fn forget_task(&self, id: &str, task: &Task, next: Option<&Task>) -> Result<()> {
         self.disconnect(task)?;
         match std::fs::remove_dir_all(self.paths().task(id)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -120,8 +180,22 @@ impl Engine {
             }
             _ => {}
         }
-        self.state()?.delete_task(id)
+        self.state()?.end_task(id, next)
     }
+}
+
+/// The delay in milliseconds after which a task that has ended like that runs again; `None`: not at all.
+pub(crate) fn again_after(record: &Record, task: &Task, exit: &ExitRecord) -> Option<u64> {
+    let lasted = exit.finished_at_ns.saturating_sub(task.started_ns);
+    let run = crate::restart::Run {
+        exit_code: exit.exit_code,
+        lasted: Duration::from_nanos(u64::try_from(lasted).unwrap_or(0)),
+        delay_ms: task.delay_ms,
+        count: record.last.restarts,
+        cancelled: task.cancelled,
+        stopped_by_hand: task.stopped_by_hand,
+    };
+    crate::restart::after(&record.host.restart, &run)
 }
 
 /// Opens a folder; `None` when there is none.

@@ -16,9 +16,11 @@ mod wait;
 
 pub use attach::{Attached, Attachment};
 pub use exec::{ExecConfig, ExecInfo, ExecStreams};
-pub use logs::{LogLine, LogOptions, LogReader};
+pub use logs::{DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, LogLine, LogOptions, LogReader, compress_log};
 pub use start::StartOptions;
 pub use wait::{Condition, WaitResult, Waiting};
 
+pub(crate) use exited::{Finished, again_after};
+pub(crate) use logs::check_log;
 pub(crate) use pending::Pending;
-pub(crate) use start::SHIM_CGROUP;
+pub(crate) use start::{SHIM_CGROUP, failure_code};

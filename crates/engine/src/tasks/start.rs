@@ -1,6 +1,7 @@
 //! Starting a container's task.
 
 use super::attach::{Attachment, SHIM_PATIENCE, request_attach};
+use super::exited::Finished;
 use super::streams::{AsyncConnection, shim_error};
 use crate::error::{Error, Kind, Result};
 use crate::networks::Connected;
@@ -36,18 +37,22 @@ impl Engine {
         let _lock = self.paths().lock(&id)?;
         let record = self.state()?.find(&id)?;
         if let Some(task) = self.state()?.task(&id)?
-            && !self.finish(&record, &task)?
+            && (task.due_ns.is_some() || self.finish(&record, &task)? != Finished::Ended)
         {
             return Err(Error::new(Kind::NotModified, format!("container {id} is already running")));
         }
         // An ended `--rm` container was removed by that.
         let mut record = self.state()?.find(&id)?;
+        if record.last.restarts != 0 || record.last.stopped_by_hand {
+            (record.last.restarts, record.last.stopped_by_hand) = (0, false);
+            self.state()?.update(&record)?;
+        }
         let attaches = self.pending().take_attaches(&id);
         let supervise = options.supervise
             || self.options().long_lived
             || self.pending().has_clients(&id)
             || !attaches.is_empty();
-        match self.start_locked(&record, attaches, supervise) {
+        match self.start_locked(&record, attaches, supervise, 0) {
             Ok(connection) => {
                 if supervise {
                     self.watch_end(&id, connection)?;
@@ -70,11 +75,13 @@ impl Engine {
         }
     }
 
-    fn start_locked(
+    /// With the container's lock held: starts it, `delay_ms` after its last end when that is its policy's doing.
+    pub(crate) fn start_locked(
         &self,
         record: &Record,
         attaches: Vec<super::pending::PendingAttach>,
         supervise: bool,
+        delay_ms: u64,
     ) -> Result<Connection> {
         let own = sys::process::Stat::read("self")?;
         let mut task = Task {
@@ -84,12 +91,16 @@ impl Engine {
             started_ns: 0,
             endpoint: None,
             cgroup: spec::cgroup_path(&record.host.cgroup_parent, &self.options().cgroup_parent, &record.id),
+            due_ns: None,
+            delay_ms,
+            cancelled: false,
+            stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
         let started = self.run_task(record, &mut task, attaches, supervise);
         if started.is_err() {
             // The first error is the one to tell; what cannot be undone now is undone from the row.
-            let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task));
+            let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task, None));
         }
         started
     }
@@ -172,8 +183,9 @@ impl Engine {
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
+        let log = self.log_settings(record)?;
         Ok(Config {
-            settings: self.shim_settings(record, task, connected),
+            settings: self.shim_settings(record, task, connected, log),
             spec,
             rootfs,
             bundle,
@@ -181,7 +193,7 @@ impl Engine {
         })
     }
 
-    fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected) -> Settings {
+    fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected, log: Log) -> Settings {
         let options = self.options();
         let exit_command = [
             options.program.to_string_lossy().into_owned(),
@@ -202,8 +214,9 @@ impl Engine {
             tty: record.config.tty,
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
-            log: self.log_settings(record),
+            log,
             exit_command: exit_command.into(),
+            restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
             trace: sys::trace::current_sink().is_some(),
@@ -211,15 +224,19 @@ impl Engine {
         }
     }
 
-    fn log_settings(&self, record: &Record) -> Log {
-        match record.host.log.driver.as_str() {
-            "json-file" => Log::JsonFile {
-                path: self.paths().log(&record.id),
-                max_size: record.host.log.options.get("max-size").and_then(|s| crate::containers::bytes(s)),
-                max_file: record.host.log.options.get("max-file").and_then(|s| s.parse().ok()).unwrap_or(1),
-            },
-            _ => Log::None,
+    fn log_settings(&self, record: &Record) -> Result<Log> {
+        if record.host.log.driver != "json-file" {
+            return Ok(Log::None);
         }
+        let log = super::logs::json_file(record)?;
+        let program = self.options().program.to_string_lossy().into_owned();
+        let compress = if log.compress {
+            vec![program, "internal".to_string(), "compress-log".to_string()]
+        } else {
+            Vec::new()
+        };
+        let (max_size, max_file, attrs) = (log.max_size, log.max_file, log.attrs);
+        Ok(Log::JsonFile { path: self.paths().log(&record.id), max_size, max_file, compress, attrs })
     }
 
     fn build_spec(
@@ -325,7 +342,13 @@ impl Engine {
             }
         }
         let (engine, id) = (self.clone(), id.to_string());
-        let clean = move || sys::trace::inherit(sink, || engine.task_exited(&id));
+        let clean = move || {
+            sys::trace::inherit(sink, || match told {
+                true => engine.task_exited(&id),
+                // Without a shim nobody keeps a time.
+                false => engine.task_lost(&id).map(|()| None),
+            })
+        };
         let cleaned = if self.options().long_lived {
             tokio::task::spawn_blocking(clean)
                 .await
@@ -334,10 +357,11 @@ impl Engine {
             clean()
         };
         match cleaned {
-            Ok(()) if told => {
-                let _ = connection.call(&Request::Release).await;
+            Ok(again) if told => {
+                let again_after_ms = again.map(|after| after.as_millis() as u64 + 1);
+                let _ = connection.call(&Request::Release { again_after_ms }).await;
             }
-            Ok(()) => {}
+            Ok(_) => {}
             // Not released: the shim spawns the helper, which tries again.
             Err(e) => tracing::error!(error = %e, "cleanup after an exit failed"),
         }
@@ -362,7 +386,7 @@ pub(super) fn process_text(message: &str) -> String {
 }
 
 /// What Docker records for a start that failed.
-pub(super) fn failure_code(failure: &Error) -> i32 {
+pub(crate) fn failure_code(failure: &Error) -> i32 {
     let says = |text| failure.message.contains(text);
     if says("executable file not found") || says("no such file or directory") || says("system cannot find") {
         127

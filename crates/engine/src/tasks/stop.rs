@@ -4,6 +4,7 @@ use super::attach::SHIM_PATIENCE;
 use super::streams::shim_error;
 use super::wait::Condition;
 use crate::error::{Error, Result};
+use crate::restart::Stopping;
 use crate::{Container, Engine};
 use shim::client::Connection;
 use shim::protocol::Request;
@@ -24,20 +25,27 @@ impl Engine {
             .filter(|n| *n != 0)
             .ok_or_else(|| Error::invalid(format!("invalid signal: {signal}")))?;
         let container = self.container(word)?;
-        if !container.is_running() {
+        if !container.is_active() {
             return Err(Error::conflict(format!(
                 "cannot kill container: {word}: container {} is not running",
                 container.id
             )));
         }
-        self.signal(&container, number)
+        // As dockerd: where no stop signal is configured, any signal is meant to end it.
+        let stop_signal = container.config.stop_signal.as_deref().filter(|s| !s.is_empty());
+        let kill = rustix::process::Signal::KILL.as_raw();
+        let ends = number == kill || stop_signal.is_none_or(|s| sys::signal::parse(s) == Some(number));
+        match self.note_stop(&container, ends)? {
+            Stopping::Task => self.signal(&container, number),
+            Stopping::WasRestarting => Ok(()),
+        }
     }
 
     /// Stops a container: its stop signal, then SIGKILL after the timeout (seconds; negative =
     /// never). [`crate::Kind::NotModified`] when it does not run.
     pub async fn stop(&self, word: &str, signal: Option<&str>, timeout_s: Option<i64>) -> Result<()> {
         let container = self.container(word)?;
-        if !container.is_running() {
+        if !container.is_active() {
             return Err(Error::new(
                 crate::Kind::NotModified,
                 format!("container {} is not running", container.id),
@@ -54,6 +62,9 @@ impl Engine {
         // Before the signal, so that its end is not missed.
         let ended = self.wait(&container.id, Condition::NotRunning)?.finish();
         tokio::pin!(ended);
+        if self.note_stop(&container, true)? == Stopping::WasRestarting {
+            return Ok(());
+        }
         match self.signal(&container, number) {
             Ok(()) => {}
             // It ended by itself in between.

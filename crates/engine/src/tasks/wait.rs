@@ -3,8 +3,13 @@
 use super::streams::AsyncConnection;
 use crate::error::{Error, Result};
 use crate::{Engine, Status};
+use rustix::fs::inotify::WatchFlags;
 use shim::client::{Connection, Incoming};
 use shim::protocol::{Request, Response};
+use std::time::Duration;
+
+/// How long a change that came before the watch for changes may go unseen.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,14 +79,19 @@ impl Waiting {
             match container.state.status {
                 Status::Running => last = self.follow().await?.or(last),
                 Status::Dead => {
-                    engine.task_exited(&self.id)?;
+                    engine.task_lost(&self.id)?;
                     continue;
                 }
-                Status::Exited if since.started || since.exit.is_some() => {
+                Status::Exited | Status::Restarting if since.started || since.exit.is_some() => {
                     last = since.exit.or(Some(container.state.exit_code));
                 }
                 Status::Created | Status::Exited if self.condition == Condition::NotRunning => {
                     return Ok(ended(container.state.exit_code));
+                }
+                // As dockerd: the next run counts.
+                Status::Restarting => {
+                    self.next_state().await?;
+                    continue;
                 }
                 Status::Created | Status::Exited => {
                     self.next_change().await?;
@@ -98,6 +108,18 @@ impl Waiting {
                 return Ok(removed(last, true));
             }
             self.next_change().await?;
+        }
+    }
+
+    /// Waits for another process to do something to a container: its lock is let go with each such thing.
+    async fn next_state(&mut self) -> Result<()> {
+        let locks = self.engine.paths().run.join("locks");
+        let watch = super::logs::watch_folder(&locks, WatchFlags::CLOSE_WRITE | WatchFlags::CREATE)?;
+        tokio::select! {
+            changed = self.next_change() => changed,
+            ready = watch.readable() => ready.map_err(crate::error::io("epoll_wait(inotify)")),
+            // What happened between the last look and the watch.
+            () = tokio::time::sleep(SECOND_LOOK) => Ok(()),
         }
     }
 
@@ -126,7 +148,7 @@ impl Waiting {
             }
         }
         if result.is_none() {
-            self.engine.task_exited(&self.id)?;
+            self.engine.task_lost(&self.id)?;
             return self.recorded();
         }
         Ok(result)

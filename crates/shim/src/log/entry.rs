@@ -29,16 +29,26 @@ pub trait Entries {
 /// One stream on its way into the log: what has come since the last newline.
 #[derive(Debug)]
 pub struct Stream {
-    name: Name,
+    /// What stands between an entry's text and its time.
+    middle: Vec<u8>,
     pending: Vec<u8>,
     /// The time of the first piece, while a line that was cut goes on.
     cut_line_time: Option<Time>,
 }
 
 impl Stream {
-    /// A stream that has said nothing yet.
-    pub fn new(name: Name) -> Self {
-        Self { name, pending: Vec::new(), cut_line_time: None }
+    /// A stream that has said nothing yet. `attrs`, a JSON object or nothing, goes into each entry.
+    pub fn new(name: Name, attrs: &str) -> Self {
+        let mut middle = match name {
+            Name::Stdout => b"\",\"stream\":\"stdout\"".to_vec(),
+            Name::Stderr => b"\",\"stream\":\"stderr\"".to_vec(),
+        };
+        if !attrs.is_empty() {
+            middle.extend_from_slice(b",\"attrs\":");
+            middle.extend_from_slice(attrs.as_bytes());
+        }
+        middle.extend_from_slice(b",\"time\":\"");
+        Self { middle, pending: Vec::new(), cut_line_time: None }
     }
 
     /// Takes what was read at `now` and gives the entries that are complete. Each line of a read gets one
@@ -86,10 +96,7 @@ impl Stream {
         if newline {
             out.extend_from_slice(b"\\n");
         }
-        out.extend_from_slice(match self.name {
-            Name::Stdout => b"\",\"stream\":\"stdout\",\"time\":\"",
-            Name::Stderr => b"\",\"stream\":\"stderr\",\"time\":\"",
-        });
+        out.extend_from_slice(&self.middle);
         match self.cut_line_time {
             None => stamp.put(out),
             Some(time) => Stamp::new(time).put(out),
@@ -267,7 +274,7 @@ mod tests {
 
     fn log(reads: &[&[u8]]) -> String {
         let mut out = Vec::new();
-        let mut stream = Stream::new(Name::Stdout);
+        let mut stream = Stream::new(Name::Stdout, "");
         for (n, read) in reads.iter().enumerate() {
             stream.feed(read, Time(NOW.0 + n as i64 * 1000), &mut out);
         }
@@ -294,6 +301,12 @@ mod tests {
             "{\"log\":\"no end\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.123456789Z\"}\n"
         );
         assert_eq!(log(&[]), "");
+        let mut out = Vec::new();
+        Stream::new(Name::Stderr, "{\"a\":\"1\"}").feed(b"x\n", NOW, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"log\":\"x\\n\",\"stream\":\"stderr\",\"attrs\":{\"a\":\"1\"},\"time\":\"2023-11-14T22:13:20.123456789Z\"}\n"
+        );
     }
 
     #[test]

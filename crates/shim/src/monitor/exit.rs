@@ -6,6 +6,9 @@
 //! or, when there is none or it leaves, `exit_command`. A new shim may start in the same folder from the
 //! moment the lock is free.
 //!
+//! A container that shall run again is started by the exit command: the shim only keeps the time until then, as a
+//! process that weighs next to nothing. It holds nothing of the container's any more while it waits.
+//!
 //! It does not know what `exited()` does.
 
 use super::requests::chain;
@@ -15,10 +18,9 @@ use crate::client;
 use crate::exit::{self, ExitRecord};
 use crate::poller::Output;
 use crate::protocol::{self, FailureKind, Response};
-use crate::{Error, Result};
+use crate::{Result, spawn};
 use rustix::fd::AsFd;
-use rustix::fs::{AtFlags, Mode, OFlags, open, unlinkat};
-use std::ffi::OsStr;
+use rustix::fs::{AtFlags, unlinkat};
 use sys::clock::boottime_ns;
 use sys::process::Ended;
 
@@ -30,6 +32,8 @@ const FIRST_LOOK_NS: u64 = 1_000_000;
 /// How long a supervisor may take for `exited()`. It takes the container's lock, stops a network, starts
 /// the container again: seconds, on a machine that swaps.
 const SUPERVISION_NS: u64 = 60_000_000_000;
+/// How long the exit command's word is waited for, where it may ask to be run again.
+const HELPER_NS: u64 = 120_000_000_000;
 
 /// What the exit waits for.
 #[derive(Debug, Default)]
@@ -42,6 +46,10 @@ pub(super) struct ExitTimer {
     killed: bool,
     /// The supervisor's time is over.
     supervised_until_ns: Option<u64>,
+    /// The exit command that may ask to be run again, and until when it is waited for.
+    helper: Option<(i32, u64)>,
+    /// The exit command is run again.
+    again_at_ns: Option<u64>,
 }
 
 impl super::task::Task {
@@ -52,7 +60,11 @@ impl super::task::Task {
                 let timer = &self.exit_timer;
                 Some(timer.look_at_ns.map_or(timer.drain_until_ns, |at| at.min(timer.drain_until_ns)))
             }
-            Stage::Stopped(_) => self.exit_timer.supervised_until_ns,
+            Stage::Stopped(_) => {
+                let timer = &self.exit_timer;
+                let helper = timer.helper.map(|(_, until)| until);
+                [timer.supervised_until_ns, helper, timer.again_at_ns].into_iter().flatten().min()
+            }
             _ => None,
         }
     }
@@ -186,7 +198,7 @@ impl Monitor {
     }
 
     /// `Release`: the supervisor ran `exited()`.
-    pub(super) fn release(&mut self, asked: Asked) {
+    pub(super) fn release(&mut self, asked: Asked, again_after_ms: Option<u64>) {
         let supervises = self.peers.get_mut(asked.peer).is_some_and(|p| p.supervises);
         if !supervises || !matches!(self.task.stage, Stage::Stopped(_)) {
             return self.fail(
@@ -200,7 +212,7 @@ impl Monitor {
         }
         self.task.exit_timer.supervised_until_ns = None;
         self.respond(asked, &Response::Done);
-        self.leave();
+        self.run_again(again_after_ms);
     }
 
     /// Nobody runs `exited()`, or nobody does any more.
@@ -208,35 +220,61 @@ impl Monitor {
         if !matches!(self.task.stage, Stage::Stopped(_)) || self.leaving_until_ns.is_some() {
             return;
         }
-        self.task.exit_timer.supervised_until_ns = None;
+        let timer = &mut self.task.exit_timer;
+        timer.supervised_until_ns = None;
+        if timer.helper.is_some() || timer.again_at_ns.is_some() {
+            return;
+        }
         // Should it not start, the reconciler finds `exit.json` without a shim.
-        let _ = self.spawn_exit_command();
-        self.leave();
+        let helper = self.spawn_exit_command();
+        match helper {
+            Ok(Some(pid)) if self.settings.restarts => {
+                self.task.exit_timer.helper = Some((pid, boottime_ns() + HELPER_NS));
+            }
+            _ => self.leave(),
+        }
     }
 
-    fn spawn_exit_command(&self) -> Result<()> {
-        let Some(program) = self.settings.exit_command.first() else { return Ok(()) };
-        let exe = open(program.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Error::io(format!("open({program:?})")))?;
-        let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Error::io("open(\"/dev/null\")"))?;
-        let argv: Vec<&OsStr> = self.settings.exit_command.iter().map(OsStr::new).collect();
-        let path = OsStr::new("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let fds = [null.as_fd(), null.as_fd(), null.as_fd()];
-        sys::spawn::spawn(&sys::spawn::Spawn {
-            exe: exe.as_fd(),
-            argv: &argv,
-            env: &[path],
-            fds: &fds,
-            setsid: true,
-        })?;
-        Ok(())
+    /// A child has ended; false when it is not the exit command that is waited for.
+    pub(super) fn on_helper_ended(&mut self, pid: i32, ended: Ended) -> bool {
+        if self.task.exit_timer.helper.take_if(|(helper, _)| *helper == pid).is_none() {
+            return false;
+        }
+        self.run_again(exit::delay_of(ended.code()));
+        true
+    }
+
+    /// The exit command is run (once more) after that time; `None`: all is done.
+    fn run_again(&mut self, after_ms: Option<u64>) {
+        match after_ms {
+            Some(ms) => {
+                let delay = ms.saturating_mul(1_000_000);
+                self.task.exit_timer.again_at_ns = Some(boottime_ns().saturating_add(delay));
+            }
+            None => self.leave(),
+        }
+    }
+
+    /// Its pid; `None` when there is none.
+    fn spawn_exit_command(&self) -> Result<Option<i32>> {
+        if self.settings.exit_command.is_empty() {
+            return Ok(None);
+        }
+        let null = spawn::null()?;
+        Ok(Some(spawn::spawn(&self.settings.exit_command, [null.as_fd(); 3])?.pid))
     }
 
     /// The exit's own deadline.
     pub(super) fn on_task_deadline(&mut self) {
         match self.task.stage {
             Stage::Draining => self.check_exit(),
+            Stage::Stopped(_) if self.task.exit_timer.again_at_ns.is_some() => {
+                // It starts the container with a new shim, or finds that it need not any more.
+                self.task.exit_timer.again_at_ns = None;
+                let _ = self.spawn_exit_command();
+                self.leave();
+            }
+            Stage::Stopped(_) if self.task.exit_timer.helper.take().is_some() => self.leave(),
             Stage::Stopped(_) => {
                 for (_, peer) in self.peers.iter_mut() {
                     peer.supervises = false;

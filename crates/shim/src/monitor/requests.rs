@@ -43,7 +43,7 @@ impl Monitor {
             Request::Pause => self.pause(asked, true),
             Request::Resume => self.pause(asked, false),
             Request::Supervise => self.supervise(asked),
-            Request::Release => self.release(asked),
+            Request::Release { again_after_ms } => self.release(asked, again_after_ms),
             Request::Abort => self.abort(asked),
         }
     }

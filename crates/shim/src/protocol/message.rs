@@ -87,7 +87,11 @@ pub enum Request {
     /// answers with `Release`; if it closes without, the shim spawns `exit_command`. Answer: `Done`.
     Supervise,
     /// The promise is kept: `exited()` ran. Answer: `Done`; the shim ends.
-    Release,
+    Release {
+        /// Only after that time, and by spawning `exit_command`: the container shall run again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again_after_ms: Option<u64>,
+    },
     /// End without having created anything (or kill what was created and not started). Answer: `Done`; the
     /// shim ends.
     Abort,

@@ -2,6 +2,7 @@
 //! namespaces of the containers' own and below a cgroup of the test's own.
 
 mod place;
+mod rotation;
 
 use place::{Place, Wanted};
 use shim::client::{Connection, Incoming};
@@ -10,10 +11,10 @@ use shim::protocol::{Event, ExecStdio, FailureKind, Request, Response};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-const LIMIT: Option<Duration> = Some(Duration::from_secs(30));
+pub(crate) const LIMIT: Option<Duration> = Some(Duration::from_secs(30));
 
 /// How the container ended, as the engine learns it: told by the shim, or read when that is gone already.
-fn exited(place: &Place, connection: &mut Connection) -> ExitRecord {
+pub(crate) fn exited(place: &Place, connection: &mut Connection) -> ExitRecord {
     match connection.call(&Request::Wait, &[], LIMIT) {
         Ok((Response::Exited(record), _)) => record,
         Err(shim::Error::Closed) => place.exit_json().unwrap(),
@@ -145,6 +146,43 @@ fn an_orphan_does_not_hold_the_exit() {
         drop(c);
         place.is_clean();
     }
+}
+
+/// Who cleans up may ask to be called again, by its exit code or with the release: the shim keeps the time and
+/// holds nothing of the container's meanwhile.
+#[test]
+fn the_time_until_a_restart() {
+    // The first call asks for 200 ms and leaves "1"; the second one leaves "2".
+    const TWICE: &str = "if [ -e 1 ]; then touch 2; else touch 1; exit 101; fi";
+    for supervised in [false, true] {
+        let place = Place::new();
+        let mut c = place.launch(&Wanted { helper: Some(TWICE), ..Wanted::args(&["exit", "3"]) });
+        c.call(&Request::Create, &[], LIMIT).unwrap();
+        if supervised {
+            c.call(&Request::Supervise, &[], LIMIT).unwrap();
+        }
+        c.call(&Request::Start, &[], LIMIT).unwrap();
+        let began = std::time::Instant::now();
+        if supervised {
+            while !matches!(c.recv(LIMIT), Ok(Incoming::Event(Event::Exited(_)))) {}
+            std::fs::write(place.data("1"), "").unwrap();
+            c.call(&Request::Release { again_after_ms: Some(200) }, &[], LIMIT).unwrap();
+        }
+        drop(c);
+        place.wait_until(|| place.data("1").exists() && !shim::client::is_alive(&place.run_dir()).unwrap());
+        place.wait_until(|| place.data("2").exists());
+        assert!(began.elapsed() >= Duration::from_millis(200));
+        place.is_clean();
+        place.wait_until(|| place.is_gone());
+    }
+    // One that asks for nothing is not called again.
+    let place = Place::new();
+    let mut c = place.launch(&Wanted { helper: Some("echo >>calls"), ..Wanted::args(&["exit", "3"]) });
+    place.start(&mut c);
+    exited(&place, &mut c);
+    drop(c);
+    place.wait_until(|| place.is_gone());
+    assert_eq!(std::fs::read_to_string(place.data("calls")).unwrap(), "\n");
 }
 
 #[test]
@@ -317,7 +355,7 @@ fn out_of_memory_is_told() {
             other => panic!("{other:?}"),
         }
     }
-    c.call(&Request::Release, &[], LIMIT).unwrap();
+    c.call(&Request::Release { again_after_ms: None }, &[], LIMIT).unwrap();
     assert!(matches!(c.recv(LIMIT), Err(shim::Error::Closed)));
     assert!(!place.exit_command_ran());
     place.is_clean();

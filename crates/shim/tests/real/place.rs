@@ -28,6 +28,10 @@ pub struct Wanted<'a> {
     pub volatile: bool,
     pub trace: Option<OwnedFd>,
     pub port: Option<(OwnedFd, SocketAddrV4)>,
+    /// Instead of one file without bounds.
+    pub log: Option<Log>,
+    /// A shell line instead of the one that leaves `data/exited`; its exit code may ask to be run again.
+    pub helper: Option<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
@@ -52,6 +56,10 @@ impl Place {
         std::fs::copy(example("probe"), dir.path().join("root/probe")).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self { dir, cgroup: format!("/tare-shim-test-{}-{number}", std::process::id()) }
+    }
+
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
     }
 
     pub fn run_dir(&self) -> PathBuf {
@@ -118,8 +126,17 @@ impl Place {
         self.dir.path().join("data/exited").exists()
     }
 
-    /// The shim's pid: who holds the lock's file open.
+    /// The shim's process has ended.
+    pub fn is_gone(&self) -> bool {
+        self.find_shim().is_none()
+    }
+
+    /// The shim's pid.
     pub fn shim_pid(&self) -> i32 {
+        self.find_shim().unwrap()
+    }
+
+    fn find_shim(&self) -> Option<i32> {
         let run_dir = self.run_dir();
         let wanted = run_dir.as_os_str().as_encoded_bytes();
         std::fs::read_dir("/proc")
@@ -129,7 +146,6 @@ impl Place {
                 std::fs::read(format!("/proc/{pid}/cmdline"))
                     .is_ok_and(|line| line.split(|&c| c == 0).any(|a| a == wanted))
             })
-            .unwrap()
     }
 
     pub fn kill_shim(&self) {
@@ -157,10 +173,11 @@ impl Place {
     fn config(&self, wanted: &Wanted<'_>) -> Config {
         let path = |name: &str| self.dir.path().join(name);
         let touch = format!("touch {}", path("data/exited").display());
-        let exit_command = if wanted.exit_command {
-            vec!["/bin/sh".to_string(), "-c".to_string(), touch]
-        } else {
-            Vec::new()
+        let shell = |line: &str| vec!["/bin/sh".to_string(), "-c".to_string(), line.to_string()];
+        let exit_command = match wanted.helper {
+            Some(line) => shell(&format!("cd {}; {line}", path("data").display())),
+            None if wanted.exit_command => shell(&touch),
+            None => Vec::new(),
         };
         let port =
             |(_, target): &(OwnedFd, SocketAddrV4)| Port { proto: Proto::Tcp, splice_to: Some(*target) };
@@ -174,8 +191,9 @@ impl Place {
             tty: wanted.tty,
             open_stdin: wanted.open_stdin,
             stdin_once: wanted.stdin_once,
-            log: Log::JsonFile { path: path("data/log"), max_size: None, max_file: 1 },
+            log: wanted.log.clone().unwrap_or_else(|| json_file(path("data/log"))),
             exit_command,
+            restarts: wanted.helper.is_some(),
             volatile: wanted.volatile,
             trace: wanted.trace.is_some(),
             ports: wanted.port.iter().map(port).collect(),
@@ -242,6 +260,11 @@ impl Drop for Place {
             let _ = group.delete();
         }
     }
+}
+
+/// A json-file log without bounds.
+pub fn json_file(path: PathBuf) -> Log {
+    Log::JsonFile { path, max_size: None, max_file: 1, compress: Vec::new(), attrs: String::new() }
 }
 
 /// A socket bound to a free port of `::1`, not listening.

@@ -163,6 +163,9 @@ fn engine_part(out: &mut String, s: &Info) {
         let _ = writeln!(out, "  {name}: {value}");
     }
     some(out, "Logging Driver", &s.logging_driver);
+    for (name, value) in s.logging_options.iter().flatten() {
+        let _ = writeln!(out, "  {name}: {value}");
+    }
     some(out, "Cgroup Driver", &s.cgroup_driver);
     some(out, "Cgroup Version", &s.cgroup_version);
     let words = |list: &Option<Vec<String>>| list.as_deref().unwrap_or(&[]).join(" ");
