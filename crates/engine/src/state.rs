@@ -112,6 +112,9 @@ pub struct Task {
     /// Somebody has stopped or killed it.
     #[serde(default)]
     pub stopped_by_hand: bool,
+    /// It is stopped to be started again: `--rm` waits for another end.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 /// A container's place in the default bridge network.

@@ -104,17 +104,17 @@ mod tests {
 
     #[test]
     fn ports_are_listed_and_found() {
-        assert_eq!(
-            all(&ports()),
-            ["80/udp -> 127.0.0.1:2", "9000/tcp -> 0.0.0.0:1", "9000/tcp -> [::]:1"]
-        );
+        assert_eq!(all(&ports()), ["80/udp -> 127.0.0.1:2", "9000/tcp -> 0.0.0.0:1", "9000/tcp -> [::]:1"]);
         assert_eq!(one(&ports(), "9000", "c").unwrap(), ["0.0.0.0:1", "[::]:1"]);
         for (asked, expected) in [
             ("99", "Error: No public port '99' published for c"),
             ("80", "Error: No public port '80' published for c"),
             ("80/x", "Error: No public port '80/x' published for c"),
             ("x", "Error: invalid port (x): strconv.ParseUint: parsing \"x\": invalid syntax"),
-            ("70000", "Error: invalid port (70000): strconv.ParseUint: parsing \"70000\": value out of range"),
+            (
+                "70000",
+                "Error: invalid port (70000): strconv.ParseUint: parsing \"70000\": value out of range",
+            ),
         ] {
             assert_eq!(one(&ports(), asked, "c").unwrap_err().to_string(), expected);
         }

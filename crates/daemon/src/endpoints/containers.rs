@@ -1,6 +1,8 @@
 //! The container endpoints that answer with one body.
 
-use api::container::{ContainerCreateRequest, ContainerSummary, CreateResponse, TopResponse, WaitExitError, WaitResponse};
+use api::container::{
+    ContainerCreateRequest, ContainerSummary, CreateResponse, TopResponse, WaitExitError, WaitResponse,
+};
 use api::filters::Filters;
 use api::go::encode_line;
 use bytes::Bytes;
@@ -154,7 +156,8 @@ pub(super) async fn restart(router: &Router, call: Call) -> Result<Reply, Refusa
     };
     let options = StartOptions { supervise: router.engine().options().long_lived };
     let signal = Some(signal).filter(|s| !s.is_empty());
-    let restarted = call.tracing.run_async(router.engine().restart(&call.name, signal, timeout, options)).await;
+    let restarted =
+        call.tracing.run_async(router.engine().restart_container(&call.name, signal, timeout, options)).await;
     restarted.map_err(|error| match error.kind {
         engine::Kind::NotFound => Refusal::from(error),
         _ => Refusal::from(engine::Error {

@@ -63,7 +63,7 @@ impl Engine {
             Some(left) => Finished::Again(left),
             None => match self.state()?.find(id) {
                 Ok(record) => match self.finish(&record, &task)? {
-                    Finished::Ended => return Ok((record.host.auto_remove, None)),
+                    Finished::Ended => return Ok((record.host.auto_remove && !task.kept, None)),
                     other => other,
                 },
                 Err(e) if e.kind == Kind::NotFound => {
@@ -101,7 +101,7 @@ impl Engine {
             restarts: record.last.restarts + i64::from(again.is_some()),
             stopped_by_hand: task.stopped_by_hand,
         };
-        if record.host.auto_remove {
+        if record.host.auto_remove && !task.kept {
             self.remove_parts(&record)?;
         } else {
             self.state()?.update(&record)?;

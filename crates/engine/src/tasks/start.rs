@@ -94,6 +94,7 @@ impl Engine {
             due_ns: None,
             delay_ms,
             cancelled: false,
+            kept: false,
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;

@@ -1,5 +1,6 @@
 //! Ending a task: by a signal, or politely with a deadline.
 
+use super::StartOptions;
 use super::attach::SHIM_PATIENCE;
 use super::streams::shim_error;
 use super::wait::Condition;
@@ -89,6 +90,39 @@ impl Engine {
                 ),
             )),
         }
+    }
+
+    /// Stops a container, if it runs, and starts it. `--rm` does not remove it in between.
+    pub async fn restart_container(
+        &self,
+        word: &str,
+        signal: Option<&str>,
+        timeout_s: Option<i64>,
+        options: StartOptions,
+    ) -> Result<()> {
+        let id = self.container(word)?.id;
+        self.keep(&id, true)?;
+        match self.stop(&id, signal, timeout_s).await {
+            Ok(()) => {}
+            Err(e) if e.kind == crate::Kind::NotModified => {}
+            Err(e) => {
+                self.keep(&id, false)?;
+                return Err(e);
+            }
+        }
+        match self.start(&id, options) {
+            // A policy, or somebody else, was faster.
+            Err(e) if e.kind == crate::Kind::NotModified => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether the end of the present run removes an `--rm` container.
+    fn keep(&self, id: &str, keep: bool) -> Result<()> {
+        let _lock = self.paths().lock(id)?;
+        let Some(mut task) = self.state()?.task(id)? else { return Ok(()) };
+        task.kept = keep;
+        self.state()?.put_task(id, &task)
     }
 
     fn signal(&self, container: &Container, signal: i32) -> Result<()> {
