@@ -199,11 +199,6 @@ fn the_flag_behind_a_refused_field_is_named() {
             &["--storage-opt", "a=b", "--memory", "1g"][..],
             "storage-opt",
         ),
-        (
-            "HostConfig.RestartPolicy: the restart policy \"always\" is not supported yet",
-            &["--restart", "always"],
-            "restart",
-        ),
         ("Healthcheck is not supported yet", &["--health-cmd", "x"], "health-cmd"),
     ] {
         let body = Json::from(message).to_string();

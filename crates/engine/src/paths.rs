@@ -5,7 +5,7 @@
 //!   tare.db                                run.db
 //!   content/ snapshots/  (crate store)     tare.sock        the daemon's socket
 //!   containers/ID/       (0700)            locks/           network, reconcile, ID: OFD locks
-//!     ID-json.log  exit.json               ID/  (0700)      config.json, alive, shim.sock
+//!     ID-json.log[.N[.gz]]  exit.json      ID/  (0700)      config.json, alive, shim.sock
 //!     hosts hostname resolv.conf           trace/           --explain records
 //! ```
 

@@ -95,9 +95,14 @@ impl Task {
         self.due_ns.map(|due| Duration::from_nanos(due.saturating_sub(boottime_ns())))
     }
 
-    /// It should have been started a while ago.
+    /// It should have been started a while ago, or whoever did so was killed.
     pub(crate) fn is_late(&self) -> bool {
-        self.due_ns.is_some_and(|due| boottime_ns() > due.saturating_add(LATE.as_nanos() as u64))
+        let late = |due: u64| boottime_ns() > due.saturating_add(LATE.as_nanos() as u64);
+        let is_gone = |(pid, start): (i32, u64)| {
+            sys::process::Stat::read(&pid.to_string()).map_or(true, |stat| stat.start_time != start)
+        };
+        let half_started = self.pid == 0 && self.delay_ms > 0 && self.due_ns.is_none();
+        self.due_ns.is_some_and(late) || (half_started && self.owner.is_some_and(is_gone))
     }
 }
 

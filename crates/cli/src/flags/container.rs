@@ -88,7 +88,7 @@ pub static CONTAINER: &[Flag] = &[
     Flag::switch("publish-all", "Publish all exposed ports to random ports").short('P').sets("HostConfig.PublishAllPorts"),
     Flag::switch("quiet", "Suppress the pull output").short('q'),
     Flag::switch("read-only", "Mount the container's root filesystem as read only"),
-    Flag::text("restart", "Restart policy to apply when a container exits").default("no").sent("HostConfig.RestartPolicy|the restart policy"),
+    Flag::text("restart", "Restart policy to apply when a container exits").default("no"),
     Flag::switch("rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
     Flag::text("runtime", "Runtime to use for this container").sets("HostConfig.Runtime"),
     Flag::list("security-opt", "Security Options").sets("HostConfig.SecurityOpt"),

@@ -27,7 +27,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
     entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The numbers of the lines in all files, the oldest file first.
+/// The numbers of the lines in all files, the oldest file first. A killed shim may have left half a line.
 fn numbers(place: &Place, max_file: u32) -> Vec<u32> {
     let mut all = String::new();
     for number in (0..max_file).rev() {
@@ -42,9 +42,9 @@ fn numbers(place: &Place, max_file: u32) -> Vec<u32> {
         }
     }
     all.lines()
-        .map(|line| {
-            let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-            entry["log"].as_str().unwrap().trim().parse().unwrap()
+        .filter_map(|line| {
+            let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(entry["log"].as_str().unwrap().trim().parse().unwrap())
         })
         .collect()
 }

@@ -130,8 +130,8 @@ fn attributes(record: &Record) -> Result<String> {
         }
     }
     for name in words("env") {
-        let found = record.config.env.iter().filter_map(|entry| entry.split_once('='));
-        if let Some((key, value)) = found.filter(|(key, _)| *key == name).next_back() {
+        let mut pairs = record.config.env.iter().filter_map(|entry| entry.split_once('='));
+        if let Some((key, value)) = pairs.rfind(|(key, _)| *key == name) {
             attrs.insert(key, value.to_string());
         }
     }
