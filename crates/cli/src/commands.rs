@@ -1,10 +1,16 @@
 //! What each command does: one module for each kind, all against [`api::Client`].
 
 mod exec;
+mod history;
 mod image;
 mod inspect;
 mod list;
+mod login;
+mod prune;
+mod push;
 mod run;
+mod save;
+mod search;
 mod system;
 mod task;
 
@@ -71,11 +77,37 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Rmi => image::remove(session, parsed).await,
         Action::Load => image::load(session, parsed).await,
         Action::Import => image::import(session, parsed).await,
+        Action::Tag => history::tag(session, parsed).await,
+        Action::History => history::history(session, parsed).await,
+        Action::Save => save::save(session, parsed).await,
+        Action::Push => push::push(session, parsed).await,
+        Action::ImagePrune => prune::images(session, parsed).await,
+        Action::Login => login::login(session, parsed).await,
+        Action::Logout => login::logout(session, parsed),
+        Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }
+}
+
+/// `--platform`, if it is given.
+fn platform(parsed: &Parsed) -> Result<Option<api::image::Platform>, Error> {
+    let text = parsed.text("platform");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = oci::Platform::parse(text).map_err(|e| {
+        Error::failed(format!("invalid platform: {}: invalid argument", crate::error::chain(&e)))
+    })?;
+    Ok(Some(api::image::Platform {
+        architecture: parsed.architecture,
+        os: parsed.os,
+        os_version: parsed.os_version,
+        os_features: None,
+        variant: parsed.variant,
+    }))
 }
 
 /// Shows a progress stream to its end; an error in it is the engine's last word.

@@ -34,13 +34,16 @@ impl Store {
         };
         let (blobs, chains) = self.reachable()?;
         let mut collected = Collected::default();
+        let mut gone = Vec::new();
         for digest in self.content().list()? {
             if !blobs.contains(&digest) {
                 collected.bytes += self.content().size(&digest)?.unwrap_or(0);
                 self.content().delete(&digest)?;
                 collected.blobs += 1;
+                gone.push(digest);
             }
         }
+        Store::forget_sources(self.images(), &gone)?;
         self.content().collect_ingests()?;
         self.collect_snapshots(&chains, &mut collected)?;
         self.snapshots().collect_unpacking()?;

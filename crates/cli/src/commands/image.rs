@@ -20,7 +20,7 @@ pub async fn pull(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         }
     }
     let client = session.client().await?;
-    run::pull(&client, &reference, (!quiet).then_some(session.out)).await?;
+    run::pull(session, &client, &reference, (!quiet).then_some(session.out)).await?;
     session.out.line(&reference.to_string())
 }
 

@@ -174,7 +174,7 @@ async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<Str
     if plan.pull == Pull::Always
         && let Some(reference) = &named
     {
-        pull(client, reference, shown).await?;
+        pull(session, client, reference, shown).await?;
     }
     let created = match client.container_create(&plan.name, "", &plan.request).await {
         Err(error) if error.is_not_found() && plan.pull == Pull::Missing && named.is_some() => {
@@ -183,7 +183,7 @@ async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<Str
                 // Standard output is for the container's id alone.
                 session.err.line(&format!("Unable to find image '{}' locally", reference.familiar()))?;
             }
-            pull(client, reference, shown).await?;
+            pull(session, client, reference, shown).await?;
             client.container_create(&plan.name, "", &plan.request).await?
         }
         other => other?,
@@ -196,12 +196,19 @@ async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<Str
 }
 
 /// Pulls an image and shows it.
-pub async fn pull(client: &Client, reference: &Reference, out: Option<Out>) -> Result<(), Error> {
+pub async fn pull(
+    session: &Session<'_>,
+    client: &Client,
+    reference: &Reference,
+    out: Option<Out>,
+) -> Result<(), Error> {
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or_default().to_owned(),
     };
-    let options = PullOptions { from_image: reference.name(), tag, ..PullOptions::default() };
+    let auth = crate::credentials::for_reference(&session.config, reference);
+    let options =
+        PullOptions { from_image: reference.name(), tag, auth: Some(auth), ..PullOptions::default() };
     show_progress(client.image_pull(&options).await?, out).await
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use api::go::decode;
-use api::image::{ImageDelete, ImageSummary, Platform};
+use api::image::{HistoryItem, ImageDelete, ImageSummary, Platform};
 use api::query::Query;
 use api::system::Message;
 use bytes::{Buf, Bytes};
@@ -132,6 +132,64 @@ pub(super) async fn load(router: &Router, mut call: Call) -> Result<Reply, Refus
         }
     });
     Ok(answer)
+}
+
+pub(super) async fn tag(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let (repo, tag) = (call.query.get("repo"), call.query.get("tag"));
+    if repo.is_empty() {
+        // dockerd takes this for "nothing to do".
+        return Ok(reply::empty(StatusCode::OK));
+    }
+    let mut target = oci::Reference::parse(repo).map_err(engine::Error::from)?;
+    if !tag.is_empty() {
+        if !oci::is_tag(tag) {
+            return Err(Refusal::bad_request("invalid tag format"));
+        }
+        target = target.name_only().with_tag(tag).map_err(engine::Error::from)?;
+    }
+    let name = call.name.clone();
+    router.block(&call.tracing, move |engine| engine.tag_image(&name, &target)).await?;
+    Ok(reply::empty(StatusCode::CREATED))
+}
+
+pub(super) async fn history(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let platform = if call.since(48) { platform_of(&call.query)? } else { None };
+    let name = call.name.clone();
+    let steps =
+        router.block(&call.tracing, move |engine| engine.image_history(&name, platform.as_ref())).await?;
+    let items: Vec<HistoryItem> = steps
+        .into_iter()
+        .map(|step| HistoryItem {
+            comment: step.comment,
+            created: step.created,
+            created_by: step.created_by,
+            id: step.id,
+            size: i64::try_from(step.size).unwrap_or(i64::MAX),
+            tags: (!step.tags.is_empty()).then_some(step.tags),
+        })
+        .collect();
+    Ok(reply::json(StatusCode::OK, &items))
+}
+
+/// `platform` as JSON, if it is given.
+pub(super) fn platform_of(query: &Query) -> Result<Option<oci::Platform>, Refusal> {
+    let text = query.get("platform");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let given: Platform = decode(text.as_bytes())
+        .map_err(|error| Refusal::bad_request(format!("failed to parse platform: {error}")))?;
+    if given.os.is_empty() || given.architecture.is_empty() {
+        return Err(Refusal::bad_request("both OS and Architecture must be provided"));
+    }
+    let platform = oci::Platform {
+        os: given.os,
+        architecture: given.architecture,
+        variant: given.variant,
+        os_version: given.os_version,
+        os_features: given.os_features.unwrap_or_default(),
+    };
+    Ok(Some(platform.normalised()))
 }
 
 /// A JSON platform that must be this host's; others are the work of a later version.

@@ -1,12 +1,17 @@
 //! Images: names for content in the store, found as Docker's CLI names them.
 
 mod hello;
+mod history;
+mod names;
 mod pull;
 mod remove;
+mod save;
 
 pub use hello::NAME as HELLO;
+pub use history::Step;
 pub use pull::{Progress, PullEvent};
 pub use remove::Removed;
+pub use save::Saved;
 
 use crate::Engine;
 use crate::error::{Error, Kind, Result, chain};
