@@ -3,7 +3,7 @@
 //! As in [`crate::calls`], one method for each; credentials travel in `X-Registry-Auth`.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 
 use crate::Error;
 use crate::client::{Call, Client};
@@ -43,6 +43,12 @@ pub struct SearchOptions {
 /// The value of `X-Registry-Auth`.
 pub fn registry_auth(auth: &AuthConfig) -> String {
     URL_SAFE.encode(encode(auth))
+}
+
+/// The opposite of [`registry_auth`]. As with dockerd, what is none is nobody.
+pub fn decode_registry_auth(header: &str) -> AuthConfig {
+    let bytes = URL_SAFE.decode(header).or_else(|_| URL_SAFE_NO_PAD.decode(header)).unwrap_or_default();
+    crate::go::decode(&bytes).unwrap_or_default()
 }
 
 /// What `config.json` keeps in `auth`, and a `Basic` authorization sends.

@@ -4,6 +4,7 @@
 pub(crate) mod create;
 pub(crate) mod image;
 pub(crate) mod inspect;
+pub(crate) mod moment;
 pub(crate) mod summary;
 pub(crate) mod system;
 pub(crate) mod words;

@@ -3,11 +3,11 @@
 use std::io::{self, Read};
 
 use api::go::decode;
-use api::image::{HistoryItem, ImageDelete, ImageSummary, Platform};
+use api::image::{HistoryItem, ImageDelete, ImageSummary, Platform, PruneReport};
 use api::query::Query;
 use api::system::Message;
 use bytes::{Buf, Bytes};
-use engine::images::Removed;
+use engine::images::{PruneFilter, Removed};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::call::Call;
 use crate::convert::image;
+use crate::convert::moment::moment;
 use crate::endpoints::pull;
 use crate::reply::{self, CHUNKS_IN_FLIGHT, Refusal, Reply};
 use crate::server::Router;
@@ -59,13 +60,7 @@ pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal
     }
     let (name, force) = (call.name.clone(), call.query.flag("force"));
     let removed = router.block(&call.tracing, move |engine| engine.remove_image(&name, force)).await?;
-    let lines: Vec<ImageDelete> = removed
-        .into_iter()
-        .map(|line| match line {
-            Removed::Untagged(untagged) => ImageDelete { untagged, ..ImageDelete::default() },
-            Removed::Deleted(deleted) => ImageDelete { deleted, ..ImageDelete::default() },
-        })
-        .collect();
+    let lines: Vec<ImageDelete> = removed.into_iter().map(removal).collect();
     Ok(reply::json(StatusCode::OK, &lines))
 }
 
@@ -169,6 +164,54 @@ pub(super) async fn history(router: &Router, call: Call) -> Result<Reply, Refusa
         })
         .collect();
     Ok(reply::json(StatusCode::OK, &items))
+}
+
+pub(super) async fn prune(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let filters = api::filters::Filters::parse(call.query.get("filters"))?;
+    let filter = prune_filter(&filters)?;
+    let (removed, bytes) = router.block(&call.tracing, move |engine| engine.prune_images(&filter)).await?;
+    let report = PruneReport {
+        images_deleted: (!removed.is_empty()).then(|| removed.into_iter().map(removal).collect()),
+        space_reclaimed: i64::try_from(bytes).unwrap_or(i64::MAX),
+    };
+    Ok(reply::json(StatusCode::OK, &report))
+}
+
+fn prune_filter(filters: &api::filters::Filters) -> Result<PruneFilter, Refusal> {
+    let mut filter = PruneFilter::default();
+    let label = |text: &String| match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (text.clone(), None),
+    };
+    for (name, values) in filters.iter() {
+        let bad = || Refusal::bad_request(format!("invalid filter '{name}=[{}]'", values.join(" ")));
+        match name {
+            "dangling" => {
+                filter.all = match values {
+                    [one] if matches!(one.as_str(), "1" | "true") => false,
+                    [one] if matches!(one.as_str(), "0" | "false") => true,
+                    _ => return Err(bad()),
+                }
+            }
+            "label" => filter.labels = values.iter().map(label).collect(),
+            "label!" => filter.not_labels = values.iter().map(label).collect(),
+            "until" => {
+                let [text] = values else { return Err(bad()) };
+                filter.until_ns = Some(moment(text).ok_or_else(|| {
+                    Refusal::bad_request(format!("failed to parse value as time or duration: \"{text}\""))
+                })?);
+            }
+            other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
+        }
+    }
+    Ok(filter)
+}
+
+fn removal(line: Removed) -> ImageDelete {
+    match line {
+        Removed::Untagged(untagged) => ImageDelete { untagged, ..ImageDelete::default() },
+        Removed::Deleted(deleted) => ImageDelete { deleted, ..ImageDelete::default() },
+    }
 }
 
 /// `platform` as JSON, if it is given.

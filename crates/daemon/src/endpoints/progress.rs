@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use api::go::encode;
+use api::json::Json;
 use api::system::{Message, Progress};
-use engine::images::PullEvent;
+use engine::images::{Instead, PullEvent};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::convert::words;
+use crate::convert::{descriptor, words};
 use crate::reply::{self, Refusal, Reply};
 
 /// The answer that tells what `work` tells, to its end.
@@ -115,8 +117,21 @@ impl Told {
     }
 }
 
+/// dockerd's `auxprogress.ManifestPushedInsteadOfIndex`.
+fn instead_aux(instead: &Instead) -> Json {
+    let of = |target| Json::parse(encode(&descriptor(target)).as_bytes()).unwrap_or_default();
+    Json::Object(vec![
+        ("manifestPushedInsteadOfIndex".to_owned(), Json::Bool(true)),
+        ("originalIndex".to_owned(), of(&instead.index)),
+        ("selectedManifest".to_owned(), of(&instead.manifest)),
+    ])
+}
+
 fn event_message(event: &PullEvent) -> Message {
     let progress = match event {
+        PullEvent::Instead(instead) => {
+            return Message { aux: Some(instead_aux(instead)), ..Message::default() };
+        }
         PullEvent::Status(status) => return Message { status: status.clone(), ..Message::default() },
         PullEvent::Progress(progress) => progress.message(),
     };

@@ -5,6 +5,7 @@ use http::StatusCode;
 
 use crate::call::Call;
 use crate::endpoints::progress::{self, Told};
+use crate::endpoints::push::credentials;
 use crate::reply::{Refusal, Reply};
 use crate::server::Router;
 
@@ -12,18 +13,30 @@ pub(super) async fn pull(router: &Router, call: Call) -> Result<Reply, Refusal> 
     let name = pulled_name(&call.query)?;
     let platform = Some(call.query.get("platform")).filter(|p| !p.is_empty() && call.since(32));
     let platform = platform.map(str::to_owned);
+    let all = is_bare(&name);
+    let who = credentials(&call);
     let told = Told::default();
     let (engine, tracing) = (router.engine().clone(), call.tracing.clone());
     let work = tokio::spawn({
         let told = told.clone();
         async move {
             let tell = |event| told.add(&event);
-            let result = tracing.run_async(engine.pull_image(&name, platform.as_deref(), tell)).await;
+            let platform = platform.as_deref();
+            let result = if all {
+                tracing.run_async(engine.pull_all_tags(&name, platform, who, tell)).await
+            } else {
+                tracing.run_async(engine.pull_image(&name, platform, who, tell)).await
+            };
             told.end();
             result
         }
     });
     progress::answer(told, work).await
+}
+
+/// Whether a name has neither tag nor digest: that means all tags, except of the built-in image, which has one.
+fn is_bare(name: &str) -> bool {
+    oci::Reference::parse(name).is_ok_and(|r| r.is_name_only() && r.familiar_name() != engine::images::HELLO)
 }
 
 /// `fromImage` with `tag`, which may also be a digest.
