@@ -24,6 +24,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// As Go's transport.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A proxy's answer to CONNECT.
 const MAX_CONNECT_BYTES: usize = 16 << 10;
 
@@ -89,7 +91,7 @@ async fn connect_tls(settings: &Settings, endpoint: &Endpoint) -> Result<Connect
     let lenient = endpoint.insecure || (loopback && !endpoint.official);
     let config = tls::config(settings, endpoint, lenient)?;
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| Error::Host(endpoint.host.clone()))?;
-    let shaken = timeout(CONNECT_TIMEOUT, TlsConnector::from(config).connect(name, stream)).await;
+    let shaken = timeout(HANDSHAKE_TIMEOUT, TlsConnector::from(config).connect(name, stream)).await;
     let stream = match shaken {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -98,7 +100,12 @@ async fn connect_tls(settings: &Settings, endpoint: &Endpoint) -> Result<Connect
             let fallback = lenient && endpoint.scheme == Scheme::Registry && !is_tls(&error);
             return Err(Failed { error: failure, fallback, refused: false });
         }
-        Err(_) => return Err(Error::Timeout("TLS handshake", CONNECT_TIMEOUT.as_secs()).into()),
+        Err(_) => {
+            // A server that waits for the rest of a line.
+            let fallback = lenient && endpoint.scheme == Scheme::Registry;
+            let error = Error::Timeout("TLS handshake", HANDSHAKE_TIMEOUT.as_secs());
+            return Err(Failed { error, fallback, refused: false });
+        }
     };
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Error::Connection)?;
     // Ends with its sender; its errors reach whoever reads the answer.

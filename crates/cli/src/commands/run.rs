@@ -174,7 +174,7 @@ async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<Str
     if plan.pull == Pull::Always
         && let Some(reference) = &named
     {
-        pull(session, client, reference, shown).await?;
+        pull(session, client, Wish { reference, platform: "" }, shown).await?;
     }
     let created = match client.container_create(&plan.name, "", &plan.request).await {
         Err(error) if error.is_not_found() && plan.pull == Pull::Missing && named.is_some() => {
@@ -183,7 +183,7 @@ async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<Str
                 // Standard output is for the container's id alone.
                 session.err.line(&format!("Unable to find image '{}' locally", reference.familiar()))?;
             }
-            pull(session, client, reference, shown).await?;
+            pull(session, client, Wish { reference, platform: "" }, shown).await?;
             client.container_create(&plan.name, "", &plan.request).await?
         }
         other => other?,
@@ -195,20 +195,32 @@ async fn make(session: &Session<'_>, client: &Client, plan: &Plan) -> Result<Str
     Ok(id)
 }
 
+/// What to pull: all tags when the reference has none.
+pub struct Wish<'a> {
+    /// The image.
+    pub reference: &'a Reference,
+    /// `os/arch`, or empty for the engine's own.
+    pub platform: &'a str,
+}
+
 /// Pulls an image and shows it.
 pub async fn pull(
     session: &Session<'_>,
     client: &Client,
-    reference: &Reference,
+    wish: Wish<'_>,
     out: Option<Out>,
 ) -> Result<(), Error> {
+    let reference = wish.reference;
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or_default().to_owned(),
     };
-    let auth = crate::credentials::for_reference(&session.config, reference);
-    let options =
-        PullOptions { from_image: reference.name(), tag, auth: Some(auth), ..PullOptions::default() };
+    let options = PullOptions {
+        from_image: reference.name(),
+        tag,
+        platform: wish.platform.to_owned(),
+        auth: Some(crate::credentials::for_reference(&session.config, reference)),
+    };
     show_progress(client.image_pull(&options).await?, out).await
 }
 
