@@ -111,10 +111,20 @@ fn platform(parsed: &Parsed) -> Result<Option<api::image::Platform>, Error> {
 }
 
 /// Shows a progress stream to its end; an error in it is the engine's last word.
-async fn show_progress(mut messages: Messages, out: Option<Out>) -> Result<(), Error> {
+async fn show_progress(messages: Messages, out: Option<Out>) -> Result<(), Error> {
+    show_progress_and(messages, out, |_| {}).await
+}
+
+/// The same; `aux` gets what a stream says to programs.
+async fn show_progress_and(
+    mut messages: Messages,
+    out: Option<Out>,
+    mut aux: impl FnMut(&api::json::Json),
+) -> Result<(), Error> {
     let width = |out: &Out| out.size().map_or(200, |(_, columns)| columns.into());
     let mut renderer = Renderer::new(out.filter(Out::is_terminal).as_ref().map(width));
     while let Some(message) = messages.next().await? {
+        message.aux.iter().for_each(&mut aux);
         let text = renderer.render(&message, crate::time::now()).map_err(Error::failed)?;
         if let Some(out) = &out {
             out.write(text.as_bytes())?;

@@ -83,6 +83,8 @@ pub fn store(config: &Config, auth: &AuthConfig) -> Result<bool, String> {
     let entries = auths(&mut root);
     entries.retain(|(name, _)| name != key);
     entries.push((key.to_owned(), Json::Object(entry)));
+    // As Go writes a map.
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     save(config, &root)?;
     Ok(helper.is_none())
 }

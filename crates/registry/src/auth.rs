@@ -10,6 +10,7 @@ use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, Result};
 use crate::http::{Answer, Ask, Http};
 use crate::payload::Payload;
+use crate::resolve::explanation;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, Method, StatusCode, header};
@@ -81,7 +82,11 @@ impl Authorizer {
 
     /// For requests that need another repository too.
     pub(crate) fn with_scope(&self, scope: String) -> Self {
-        Authorizer { more_scope: Some(scope), ..Authorizer::new(self.credentials.clone()) }
+        let more = match &self.more_scope {
+            Some(before) => format!("{before} {scope}"),
+            None => scope,
+        };
+        Authorizer { more_scope: Some(more), ..Authorizer::new(self.credentials.clone()) }
     }
 
     /// For a login: asks for a token that can be kept instead of the password.
@@ -97,6 +102,11 @@ impl Authorizer {
     /// What a token server gave to keep instead of the password.
     pub(crate) fn refresh_token(&self) -> Option<String> {
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// For requests that write to a repository: one token for all of them.
+    pub(crate) fn writing(&self, repository: &str) -> Self {
+        self.with_scope(format!("repository:{repository}:pull,push"))
     }
 
     /// Answers the challenge of a refused request that carried `used`.
@@ -163,9 +173,14 @@ impl Authorizer {
         if let Some(service) = parameters.get("service") {
             query.push(("service", service.clone()));
         }
-        for scope in parameters.get("scope").into_iter().chain(&self.more_scope) {
-            query.push(("scope", scope.clone()));
+        let more = self.more_scope.iter().flat_map(|scopes| scopes.split(' ')).map(str::to_owned);
+        let mut scopes: Vec<String> = parameters.get("scope").cloned().into_iter().collect();
+        for scope in more {
+            // What allows writing allows what the challenge asks for.
+            scopes.retain(|asked| !scope.starts_with(&format!("{asked},")) && *asked != scope);
+            scopes.push(scope);
         }
+        query.extend(scopes.into_iter().map(|scope| ("scope", scope)));
         let mut answer = if self.credentials.identity_token.is_empty() {
             self.get(http, &endpoint, &path, query).await?
         } else {
@@ -250,16 +265,27 @@ impl Authorizer {
     async fn refused(&self, answer: &mut Answer) -> Error {
         let status = answer.status;
         let url = answer.url.clone();
-        // Its text goes nowhere: it may repeat what was sent.
-        let _ = answer.bytes("error", MAX_TOKEN_BYTES).await;
+        let body = answer.bytes("error", MAX_TOKEN_BYTES).await.unwrap_or_default();
         let text = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
         let method = if self.credentials.identity_token.is_empty() { "GET" } else { "POST" };
         let source = Error::Status { method, url, status: text.trim_end().to_owned(), code: status.as_u16() };
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            return Error::Denied { how: self.how(), source: Box::new(source) };
+            return Error::Denied { how: self.how(), why: details(&body), source: Box::new(source) };
         }
         self.failed(source)
     }
+}
+
+/// What a token server says to a person: `details` as Docker Hub's, or the distribution project's errors.
+fn details(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Details {
+        details: String,
+    }
+    let own = serde_json::from_slice::<Details>(body).ok().map(|d| d.details).filter(|d| !d.is_empty());
+    let text =
+        own.or_else(|| explanation(body)).unwrap_or_else(|| "incorrect username or password".to_owned());
+    text.chars().filter(|c| !c.is_control()).take(500).collect()
 }
 
 #[derive(Deserialize)]

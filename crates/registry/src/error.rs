@@ -47,7 +47,7 @@ pub enum Error {
     NoPlatform(String),
     /// A manifest of the old form.
     #[error(
-        "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. Suggest the author of {0} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. More information at https://docs.docker.com/go/deprecated-image-specs/"
+        "media type {0:?} is no longer supported since containerd v2.1, please rebuild the image as \"application/vnd.docker.distribution.manifest.v2+json\" or \"application/vnd.oci.image.manifest.v1+json\""
     )]
     Schema1(String),
     /// The registry does not take who we are, or wants to know.
@@ -58,6 +58,8 @@ pub enum Error {
     Denied {
         /// "anonymous" or "oauth".
         how: &'static str,
+        /// What it says to a person.
+        why: String,
         /// Its answer.
         source: Box<Error>,
     },
@@ -243,7 +245,7 @@ impl Error {
                 Kind::NotFound
             }
             Error::Unauthorized(_) | Error::Denied { .. } | Error::Login { .. } => Kind::Unauthorized,
-            Error::Document(oci::Error::Unsupported { .. }) => Kind::Unsupported,
+            Error::Schema1(_) | Error::Document(oci::Error::Unsupported { .. }) => Kind::Unsupported,
             Error::Dial { .. }
             | Error::Connection(_)
             | Error::Timeout(..)
@@ -257,7 +259,6 @@ impl Error {
             | Error::Search(_)
             | Error::Redirect { .. } => Kind::Unavailable,
             Error::Host(_)
-            | Error::Schema1(_)
             | Error::Header { .. }
             | Error::TooLarge { .. }
             | Error::ShortRead { .. }
@@ -267,6 +268,15 @@ impl Error {
             Error::Extract { source, .. } if source.is_invalid_input() => Kind::Invalid,
             Error::Store(e) if e.is_invalid_input() => Kind::Invalid,
             Error::Extract { .. } | Error::Store(_) | Error::Worker(_) | Error::Cancelled => Kind::Internal,
+        }
+    }
+
+    /// Whether the registry said that a token is good for less than what was asked.
+    pub fn is_insufficient_scope(&self) -> bool {
+        match self {
+            Error::Resolve { source, .. } => source.is_insufficient_scope(),
+            Error::Unauthorized(why) => why.contains("insufficient_scope"),
+            _ => false,
         }
     }
 

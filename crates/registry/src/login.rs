@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 const MAX_ANSWER_BYTES: u64 = 64 << 10;
 
+/// What registries that say nothing are taken to mean.
+const WRONG: &str = "incorrect username or password";
+
 /// What a login gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoggedIn {
@@ -40,9 +43,8 @@ impl Client {
         }
         match authorizer.renew(&self.http, &first, &endpoint, None).await {
             Ok(()) => {}
-            Err(Error::Denied { .. } | Error::Unauthorized(_)) => {
-                return Err(refused("unauthorized: incorrect username or password".to_owned()));
-            }
+            Err(Error::Denied { why, .. }) => return Err(refused(format!("unauthorized: {why}"))),
+            Err(Error::Unauthorized(_)) => return Err(refused(format!("unauthorized: {WRONG}"))),
             Err(e) => return Err(e),
         }
         let mut second = call(&self.http, &endpoint, path, authorizer.current().as_deref()).await?;
@@ -50,7 +52,7 @@ impl Client {
             return Ok(LoggedIn { identity_token: authorizer.refresh_token().unwrap_or_default() });
         }
         let body = second.bytes("error", MAX_ANSWER_BYTES).await.unwrap_or_default();
-        let why = explanation(&body).unwrap_or_else(|| "incorrect username or password".to_owned());
+        let why = explanation(&body).unwrap_or_else(|| WRONG.to_owned());
         Err(refused(format!("unauthorized: {why}")))
     }
 }

@@ -96,7 +96,7 @@ async fn run(
     resolved: Resolved,
     tell: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Pulled> {
-    let (target, manifest) = documents(shared, resolved, reference, platform).await?;
+    let (target, manifest) = documents(shared, resolved, platform).await?;
     let tag = reference.tag().map_or_else(|| reference.to_string(), str::to_owned);
     tell(Progress::PullingFrom { tag, repository: reference.path().to_owned() });
     let image = configuration(shared, manifest).await?;
@@ -135,7 +135,6 @@ pub(crate) fn host_of(reference: &Reference) -> &str {
 async fn documents(
     shared: &Arc<Shared>,
     resolved: Resolved,
-    reference: &Reference,
     platform: &Platform,
 ) -> Result<(Descriptor, Manifest)> {
     let matcher = Matcher::only(platform);
@@ -144,7 +143,7 @@ async fn documents(
     let mut known = resolved.bytes;
     for _ in 0..MAX_INDEX_DEPTH {
         if media_type::kind(&descriptor.media_type) == media_type::Kind::Schema1 {
-            return Err(Error::Schema1(reference.to_string()));
+            return Err(Error::Schema1(descriptor.media_type));
         }
         let bytes = fetch_document(shared, &descriptor, known.take()).await?;
         let document = Document::decode(&descriptor.media_type, &bytes)?;

@@ -58,7 +58,7 @@ impl Client {
             Ok::<_, Error>((content, lease))
         })
         .await??;
-        let repository = self.repository(reference)?;
+        let repository = self.repository(reference)?.writing();
         upload(&repository, reference, &content.blobs, store, &mut tell).await?;
         for document in &content.documents {
             let object = if document.digest == target.digest {
@@ -68,7 +68,7 @@ impl Client {
             };
             let (store, digest) = (store.clone(), document.digest.clone());
             let bytes = blocking("content", move || store.content().document(&digest)).await??;
-            put_manifest(&repository, &object, &document.media_type, bytes).await?;
+            put_manifest(&repository, &object, document, bytes).await?;
         }
         let digests: Vec<Digest> = content.seen.into_iter().collect();
         let (store, name) = (store.clone(), reference.clone());

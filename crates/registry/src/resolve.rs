@@ -55,6 +55,12 @@ impl Repository {
         Repository { authorizer: Arc::new(authorizer), ..self.clone() }
     }
 
+    /// The same, to be written to.
+    pub(crate) fn writing(&self) -> Self {
+        let authorizer = self.authorizer.writing(self.base.trim_start_matches("/v2/"));
+        Repository { authorizer: Arc::new(authorizer), ..self.clone() }
+    }
+
     /// The path below which all its requests go.
     pub(crate) fn base(&self) -> &str {
         &self.base

@@ -370,8 +370,8 @@ fn images_that_are_wrong_in_themselves() {
         ),
         (
             Content::schema1(),
-            Kind::Invalid,
-            "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. "
+            Kind::Unsupported,
+            "media type \"application/vnd.docker.distribution.manifest.v1+prettyjws\" is no longer supported since containerd v2.1"
                 .into(),
         ),
     ];

@@ -137,15 +137,25 @@ enum Begun {
     Place((Endpoint, String)),
 }
 
-/// Writes a manifest or index under a tag or its digest.
+/// Writes a manifest or index under a tag or its digest, unless that stands for it already: then nothing is
+/// written, and nobody needs leave to write.
 pub(crate) async fn put_manifest(
     repository: &Repository,
     object: &str,
-    media_type: &str,
+    document: &Descriptor,
     bytes: Vec<u8>,
 ) -> Result<()> {
     let path = format!("{}/manifests/{object}", repository.base());
-    let headers = [(header::CONTENT_TYPE, media_type.to_owned())];
+    let accept = [(header::ACCEPT, format!("{}, */*", document.media_type))];
+    let mut answer = repository.ask(&Method::HEAD, &path, &accept).await?;
+    let there = answer.header("docker-content-digest") == Some(document.digest.as_str());
+    let there = there && answer.status.is_success();
+    // A HEAD answer has no body; reading it gives the connection back.
+    let _ = answer.chunk().await;
+    if there {
+        return Ok(());
+    }
+    let headers = [(header::CONTENT_TYPE, document.media_type.clone())];
     let payload = Payload::Bytes(bytes.into());
     let mut answer =
         repository.send(&Method::PUT, (repository.endpoint(), &path), &headers, &payload).await?;

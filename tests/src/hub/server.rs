@@ -137,7 +137,10 @@ impl Hub {
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_string(), unescape(value)))
             .collect();
-        let refused = || Reply::new(401, r#"{"details":"incorrect username or password"}"#);
+        let refused = || {
+            Reply::new(401, r#"{"details":"incorrect username or password"}"#)
+                .header("content-type", "application/json")
+        };
         let known = match (basic(asked), asked.method.as_str()) {
             (Some((user, password)), _) => {
                 if (user.as_str(), password.as_str()) != USER {

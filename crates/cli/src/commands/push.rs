@@ -1,9 +1,10 @@
 //! `push`.
 
 use api::image_calls::PushOptions;
+use api::json::Json;
 use oci::Reference;
 
-use super::{platform, show_progress};
+use super::{platform, show_progress_and};
 use crate::credentials;
 use crate::error::{Error, chain};
 use crate::grammar::Parsed;
@@ -44,9 +45,46 @@ pub async fn push(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         auth: credentials::for_reference(&session.config, &reference),
     };
     let messages = session.client().await?.image_push(&options).await?;
-    show_progress(messages, (!quiet).then_some(session.out)).await?;
+    let mut note = None;
+    let pushed = show_progress_and(messages, (!quiet).then_some(session.out), |aux| {
+        note = instead(aux).or_else(|| note.take());
+    });
+    pushed.await?;
+    if let Some(note) = note {
+        session.err.line(&note)?;
+    }
     if quiet {
         session.out.line(&reference.to_string())?;
     }
     Ok(())
+}
+
+/// Docker's note that an index was not pushed, colours included.
+fn instead(aux: &Json) -> Option<String> {
+    aux.get("manifestPushedInsteadOfIndex").filter(|yes| yes.as_bool() == Some(true))?;
+    let digest = |name: &str| aux.get(name)?.get("digest")?.as_str().map(str::to_owned);
+    Some(format!(
+        "\n Info -> Not all multiplatform-content is present and only the available single-platform image was pushed\n         \
+         \x1b[31m{}\x1b[0m -> \x1b[32m{}\x1b[0m",
+        digest("originalIndex")?,
+        digest("selectedManifest")?
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_was_not_pushed() {
+        let aux = Json::parse(
+            br#"{"manifestPushedInsteadOfIndex":true,"originalIndex":{"digest":"sha256:a"},"selectedManifest":{"digest":"sha256:b"}}"#,
+        );
+        let note = instead(&aux.unwrap()).unwrap();
+        assert!(
+            note.ends_with("was pushed\n         \x1b[31msha256:a\x1b[0m -> \x1b[32msha256:b\x1b[0m"),
+            "{note:?}"
+        );
+        assert_eq!(instead(&Json::parse(br#"{"ID":"x"}"#).unwrap()), None);
+    }
 }

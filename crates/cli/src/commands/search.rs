@@ -14,13 +14,8 @@ use crate::session::Session;
 use crate::table::ellipsis;
 use crate::template::{Object, Value};
 
-const HEADERS: &[(&str, &str)] = &[
-    ("Name", "NAME"),
-    ("Description", "DESCRIPTION"),
-    ("StarCount", "STARS"),
-    ("IsOfficial", "OFFICIAL"),
-    ("IsAutomated", "AUTOMATED"),
-];
+const HEADERS: &[(&str, &str)] =
+    &[("Name", "NAME"), ("Description", "DESCRIPTION"), ("StarCount", "STARS"), ("IsOfficial", "OFFICIAL")];
 const TABLE: &str = "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}";
 const MAX_DESCRIPTION_WIDTH: usize = 45;
 
@@ -39,12 +34,13 @@ pub async fn search(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
     };
     let results = session.client().await?.image_search(&options).await?;
     let truncate = !parsed.switch("no-trunc");
-    let rows: Vec<Value> =
-        results.into_iter().map(|result| Value::Object(Rc::new(Row { result, truncate }))).collect();
     let format = match parsed.text("format") {
         "" | "table" => TABLE,
         given => given,
     };
+    let json = format == "json" || format.contains("json .");
+    let row = |result| Value::Object(Rc::new(Row { result, truncate, json }));
+    let rows: Vec<Value> = results.into_iter().map(row).collect();
     let text = listing::print(format, HEADERS, &rows).map_err(Error::failed)?;
     session.out.write(text.as_bytes())
 }
@@ -52,6 +48,8 @@ pub async fn search(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
 struct Row {
     result: SearchResult,
     truncate: bool,
+    /// Docker writes other words into JSON.
+    json: bool,
 }
 
 impl Object for Row {
@@ -60,7 +58,6 @@ impl Object for Row {
     }
     fn get(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
         let result = &self.result;
-        let ok = |yes: bool| if yes { "[OK]".to_owned() } else { String::new() };
         let text = match name {
             "Name" => result.name.clone(),
             "Description" => {
@@ -68,8 +65,9 @@ impl Object for Row {
                 if self.truncate { ellipsis(&text, MAX_DESCRIPTION_WIDTH) } else { text }
             }
             "StarCount" => result.star_count.to_string(),
-            "IsOfficial" => ok(result.is_official),
-            "IsAutomated" => ok(result.is_automated),
+            "IsOfficial" if self.json => result.is_official.to_string(),
+            "IsOfficial" if result.is_official => "[OK]".to_owned(),
+            "IsOfficial" => String::new(),
             _ => return None,
         };
         if args.is_empty() {
@@ -78,6 +76,6 @@ impl Object for Row {
         Some(Err(format!("wrong number of args for {name}: want 0 got {}", args.len())))
     }
     fn names(&self) -> &'static [&'static str] {
-        &["Description", "IsAutomated", "IsOfficial", "Name", "StarCount"]
+        &["Description", "IsOfficial", "Name", "StarCount"]
     }
 }

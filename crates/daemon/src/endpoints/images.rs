@@ -33,7 +33,7 @@ pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> 
     let list: Vec<ImageSummary> = found
         .iter()
         .filter(|info| filter.passes(info))
-        .map(|info| image::summary(info, call.version))
+        .map(|info| image::summary(&filter.narrowed(info), call.version))
         .collect();
     Ok(reply::json(StatusCode::OK, &list))
 }

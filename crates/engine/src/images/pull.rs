@@ -43,7 +43,7 @@ impl Engine {
         client
             .pull(&reference, &platform, &store, |p| tell(PullEvent::Progress(p)))
             .await
-            .map_err(registry_error)?;
+            .map_err(|error| denied(error, &reference))?;
         Ok(())
     }
 
@@ -65,6 +65,17 @@ impl Engine {
     }
 }
 
+/// A registry does not tell whether what somebody may not read exists; dockerd's text says so.
+fn denied(error: registry::Error, reference: &Reference) -> Error {
+    if !error.is_insufficient_scope() {
+        return registry_error(error);
+    }
+    Error::not_found(format!(
+        "pull access denied for {}, repository does not exist or may require 'docker login'",
+        reference.familiar_name()
+    ))
+}
+
 pub(super) fn registry_error(error: registry::Error) -> Error {
     let kind = match error.kind() {
         registry::Kind::NotFound => Kind::NotFound,
@@ -74,5 +85,10 @@ pub(super) fn registry_error(error: registry::Error) -> Error {
         registry::Kind::Invalid => Kind::InvalidParameter,
         registry::Kind::Internal => Kind::Internal,
     };
-    Error::new(kind, chain(&error))
+    let class = match &error {
+        // containerd's class of error, which dockerd shows here.
+        registry::Error::Schema1(_) => "not implemented: ",
+        _ => "",
+    };
+    Error::new(kind, format!("{class}{}", chain(&error)))
 }
