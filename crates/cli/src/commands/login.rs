@@ -80,9 +80,9 @@ pub async fn login(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> 
 /// Tries what is stored; whether that was enough.
 async fn with_stored(session: &Session<'_>, stored: &AuthConfig) -> Result<bool, Error> {
     session
-        .out
+        .err
         .line(&format!("Authenticating with existing credentials... [Username: {}]", stored.username))?;
-    session.out.line(
+    session.err.line(
         "\n Info -> To login with a different account, run 'docker logout' followed by 'docker login'\n\n",
     )?;
     match session.client().await?.registry_login(stored).await {

@@ -26,7 +26,7 @@ pub async fn push(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
         Error::failed(text)
     })?;
     if only.is_some() {
-        session.err.line(PLATFORM_NOTE)?;
+        session.out.line(PLATFORM_NOTE)?;
     }
     let mut reference = Reference::parse(&parsed.args[0]).map_err(|e| Error::failed(chain(&e)))?;
     if all && !reference.is_name_only() {
@@ -51,7 +51,7 @@ pub async fn push(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     });
     pushed.await?;
     if let Some(note) = note {
-        session.err.line(&note)?;
+        session.out.line(&note)?;
     }
     if quiet {
         session.out.line(&reference.to_string())?;

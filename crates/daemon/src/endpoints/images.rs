@@ -129,7 +129,8 @@ pub(super) async fn load(router: &Router, mut call: Call) -> Result<Reply, Refus
     Ok(answer)
 }
 
-pub(super) async fn tag(router: &Router, call: Call) -> Result<Reply, Refusal> {
+pub(super) async fn tag(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    call.pass_over_body().await;
     let (repo, tag) = (call.query.get("repo"), call.query.get("tag"));
     if repo.is_empty() {
         // dockerd takes this for "nothing to do".
@@ -166,7 +167,8 @@ pub(super) async fn history(router: &Router, call: Call) -> Result<Reply, Refusa
     Ok(reply::json(StatusCode::OK, &items))
 }
 
-pub(super) async fn prune(router: &Router, call: Call) -> Result<Reply, Refusal> {
+pub(super) async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    call.pass_over_body().await;
     let filters = api::filters::Filters::parse(call.query.get("filters"))?;
     let filter = prune_filter(&filters)?;
     let (removed, bytes) = router.block(&call.tracing, move |engine| engine.prune_images(&filter)).await?;

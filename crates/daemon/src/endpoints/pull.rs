@@ -9,7 +9,8 @@ use crate::endpoints::push::credentials;
 use crate::reply::{Refusal, Reply};
 use crate::server::Router;
 
-pub(super) async fn pull(router: &Router, call: Call) -> Result<Reply, Refusal> {
+pub(super) async fn pull(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    call.pass_over_body().await;
     let name = pulled_name(&call.query)?;
     let platform = Some(call.query.get("platform")).filter(|p| !p.is_empty() && call.since(32));
     let platform = platform.map(str::to_owned);

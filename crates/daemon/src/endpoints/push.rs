@@ -15,7 +15,8 @@ use crate::reply::{self, Refusal, Reply};
 use crate::server::Router;
 
 /// `POST /images/{name}/push`
-pub(super) async fn push(router: &Router, call: Call) -> Result<Reply, Refusal> {
+pub(super) async fn push(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    call.pass_over_body().await;
     let mut name = oci::Reference::parse(&call.name).map_err(engine::Error::from)?;
     let tag = call.query.get("tag");
     if !tag.is_empty() {
