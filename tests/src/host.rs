@@ -52,6 +52,16 @@ impl TestHost {
         Some(TestHost::make(data))
     }
 
+    /// Sets an environment variable for all that runs in the host from now on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_string(), value.to_string()));
+    }
+
+    /// Keeps a server running until the host goes.
+    pub fn keep(&self, server: Background) {
+        self.servers.borrow_mut().push(server);
+    }
+
     /// Name of the host and of its cgroups.
     pub fn name(&self) -> &str {
         &self.name

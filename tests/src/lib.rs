@@ -11,6 +11,7 @@ pub mod command;
 pub mod differential;
 pub mod engine;
 pub mod host;
+pub mod hub;
 pub mod pty;
 pub mod recorder;
 pub mod sandbox;

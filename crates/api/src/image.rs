@@ -149,6 +149,43 @@ go_struct! {
         untagged: String => "Untagged" omitempty,
     }
 
+    /// One line of `GET /images/{name}/history`.
+    pub struct HistoryItem = "image.HistoryResponseItem" {
+        comment: String => "Comment",
+        created: i64 => "Created",
+        created_by: String => "CreatedBy",
+        id: String => "Id" ("ID"),
+        size: i64 => "Size",
+        tags: Option<Vec<String>> => "Tags",
+    }
+
+    /// Answer of `POST /images/prune`.
+    pub struct PruneReport = "image.PruneReport" {
+        images_deleted: Option<Vec<ImageDelete>> => "ImagesDeleted",
+        space_reclaimed: i64 => "SpaceReclaimed",
+    }
+
+    /// Answer of `GET /distribution/{name}/json`.
+    pub struct DistributionInspect = "registry.DistributionInspect" {
+        descriptor: Descriptor => "Descriptor",
+        platforms: Option<Vec<Platform>> => "Platforms",
+    }
+
+    /// One result of `GET /images/search`.
+    pub struct SearchResult = "registry.SearchResult" {
+        star_count: isize => "star_count" ("StarCount"),
+        is_official: bool => "is_official" ("IsOfficial"),
+        name: String => "name" ("Name"),
+        is_automated: bool => "is_automated" ("IsAutomated"),
+        description: String => "description" ("Description"),
+    }
+
+    /// Answer of `POST /auth`.
+    pub struct AuthenticateOk = "registry.AuthenticateOKBody" {
+        identity_token: String => "IdentityToken",
+        status: String => "Status",
+    }
+
     /// Answer of `GET /volumes`.
     pub struct VolumeList = "volume.ListResponse" {
         volumes: Vec<Volume> => "Volumes",

@@ -14,6 +14,7 @@ pub mod filters;
 pub mod go;
 pub mod host_config;
 pub mod image;
+pub mod image_calls;
 pub mod json;
 pub mod network;
 pub mod query;

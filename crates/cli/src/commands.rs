@@ -1,11 +1,17 @@
 //! What each command does: one module for each kind, all against [`api::Client`].
 
 mod exec;
+mod history;
 mod image;
 mod inspect;
 mod list;
+mod login;
 mod lookup;
+mod prune;
+mod push;
 mod run;
+mod save;
+mod search;
 mod system;
 mod task;
 
@@ -77,6 +83,14 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Rmi => image::remove(session, parsed).await,
         Action::Load => image::load(session, parsed).await,
         Action::Import => image::import(session, parsed).await,
+        Action::Tag => history::tag(session, parsed).await,
+        Action::History => history::history(session, parsed).await,
+        Action::Save => save::save(session, parsed).await,
+        Action::Push => push::push(session, parsed).await,
+        Action::ImagePrune => prune::images(session, parsed).await,
+        Action::Login => login::login(session, parsed).await,
+        Action::Logout => login::logout(session, parsed),
+        Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
@@ -118,11 +132,39 @@ async fn check_engine(session: &Session<'_>, parsed: &Parsed) -> Result<(), Erro
     if problems.is_empty() { Ok(()) } else { Err(Error::failed(problems.join("\n"))) }
 }
 
+/// `--platform`, if it is given.
+fn platform(parsed: &Parsed) -> Result<Option<api::image::Platform>, Error> {
+    let text = parsed.text("platform");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = oci::Platform::parse(text).map_err(|e| {
+        Error::failed(format!("invalid platform: {}: invalid argument", crate::error::chain(&e)))
+    })?;
+    Ok(Some(api::image::Platform {
+        architecture: parsed.architecture,
+        os: parsed.os,
+        os_version: parsed.os_version,
+        os_features: None,
+        variant: parsed.variant,
+    }))
+}
+
 /// Shows a progress stream to its end; an error in it is the engine's last word.
-async fn show_progress(mut messages: Messages, out: Option<Out>) -> Result<(), Error> {
+async fn show_progress(messages: Messages, out: Option<Out>) -> Result<(), Error> {
+    show_progress_and(messages, out, |_| {}).await
+}
+
+/// The same; `aux` gets what a stream says to programs.
+async fn show_progress_and(
+    mut messages: Messages,
+    out: Option<Out>,
+    mut aux: impl FnMut(&api::json::Json),
+) -> Result<(), Error> {
     let width = |out: &Out| out.size().map_or(200, |(_, columns)| columns.into());
     let mut renderer = Renderer::new(out.filter(Out::is_terminal).as_ref().map(width));
     while let Some(message) = messages.next().await? {
+        message.aux.iter().for_each(&mut aux);
         let text = renderer.render(&message, crate::time::now()).map_err(Error::failed)?;
         if let Some(out) = &out {
             out.write(text.as_bytes())?;

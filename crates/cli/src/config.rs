@@ -85,6 +85,21 @@ impl Config {
         out
     }
 
+    /// The whole file as it is now; an empty object when there is none.
+    pub fn load(&self) -> Result<Json, String> {
+        let path = self.folder.join("config.json");
+        let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+        match std::fs::metadata(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Json::Object(Vec::new())),
+            Err(e) => return Err(wrong(&crate::error::io_text(&e))),
+            Ok(m) if m.len() > MAX_CONFIG_BYTES => return Err(wrong(&"too large")),
+            Ok(m) if m.len() == 0 => return Ok(Json::Object(Vec::new())),
+            Ok(_) => {}
+        }
+        let text = std::fs::read(&path).map_err(|e| wrong(&crate::error::io_text(&e)))?;
+        Json::parse(&text).map_err(|e| wrong(&e))
+    }
+
     /// Where the configuration lies unless `--config` says otherwise.
     pub fn default_folder() -> PathBuf {
         if let Some(folder) = std::env::var_os("DOCKER_CONFIG").filter(|f| !f.is_empty()) {

@@ -5,6 +5,7 @@
 pub mod checks;
 pub mod container;
 pub mod image;
+pub mod image_commands;
 pub mod task;
 
 use crate::grammar::{Arity, Command, Flag, Kind, State};
@@ -36,6 +37,14 @@ pub enum Action {
     Rmi,
     Load,
     Import,
+    Tag,
+    History,
+    Save,
+    Push,
+    ImagePrune,
+    Login,
+    Logout,
+    Search,
     Info,
     Version,
     Completion,
@@ -354,7 +363,7 @@ const IMAGE: Cmd = Command {
     about: "Manage images",
     commands: &[
         later("build", "Build an image from a Dockerfile"),
-        later("history", "Show the history of an image"),
+        image_commands::HISTORY,
         IMPORT,
         Command {
             flags: &[image::INSPECT],
@@ -367,12 +376,12 @@ const IMAGE: Cmd = Command {
         },
         LOAD,
         Command { name: "ls", aliases: &["list"], ..IMAGES },
-        later("prune", "Remove unused images"),
+        image_commands::PRUNE,
         PULL,
-        later("push", "Upload an image to a registry"),
+        image_commands::PUSH,
         Command { name: "rm", aliases: &["rmi", "remove"], ..RMI },
-        later("save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
-        later("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+        image_commands::SAVE,
+        image_commands::TAG,
     ],
     ..BLANK
 };
@@ -417,7 +426,7 @@ pub static ROOT: Cmd = Command {
         later("events", "Get real time events from the server"),
         EXEC,
         later("export", "Export a container's filesystem as a tar archive"),
-        later("history", "Show the history of an image"),
+        image_commands::HISTORY,
         IMAGE,
         IMAGES,
         IMPORT,
@@ -425,8 +434,8 @@ pub static ROOT: Cmd = Command {
         INSPECT,
         KILL,
         LOAD,
-        later("login", "Authenticate to a registry"),
-        later("logout", "Log out from a registry"),
+        image_commands::LOGIN,
+        image_commands::LOGOUT,
         LOGS,
         later("manifest", "Manage Docker image manifests and manifest lists"),
         later("network", "Manage networks"),
@@ -436,14 +445,14 @@ pub static ROOT: Cmd = Command {
         PORT,
         PS,
         PULL,
-        later("push", "Upload an image to a registry"),
+        image_commands::PUSH,
         RENAME,
         RESTART,
         RM,
         RMI,
         RUN,
-        later("save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
-        later("search", "Search Docker Hub for images"),
+        image_commands::SAVE,
+        image_commands::SEARCH,
         later("secret", "Manage Swarm secrets"),
         later("service", "Manage Swarm services"),
         later("stack", "Manage Swarm stacks"),
@@ -452,7 +461,7 @@ pub static ROOT: Cmd = Command {
         STOP,
         later("swarm", "Manage Swarm"),
         SYSTEM,
-        later("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+        image_commands::TAG,
         TOP,
         later("trust", "Manage trust on Docker images"),
         later("unpause", "Unpause all processes within one or more containers"),

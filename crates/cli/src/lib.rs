@@ -12,6 +12,7 @@ mod attach;
 mod commands;
 pub mod config;
 pub mod create;
+mod credentials;
 mod dispatch;
 pub mod endpoint;
 mod error;

@@ -4,6 +4,7 @@
 //! `key: value` lines, and anything else is a template run for each row.
 
 pub mod containers;
+pub mod history;
 pub mod images;
 
 use std::rc::Rc;

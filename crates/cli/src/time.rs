@@ -121,6 +121,14 @@ pub fn go_string(time: i64, zone: &Zone) -> String {
     format!("{date} {clock} {} {name}", offset_text(offset, ""))
 }
 
+/// RFC 3339 with whole seconds.
+pub fn rfc3339(time: i64, zone: &Zone) -> String {
+    let (offset, _) = zone.at(time);
+    let (date, clock) = parts(time + offset);
+    let zone = if offset == 0 { "Z".to_owned() } else { offset_text(offset, ":") };
+    format!("{date}T{clock}{zone}")
+}
+
 /// RFC 3339 with nine digits of a second, in the local zone.
 pub fn rfc3339_fixed(nanos: i64) -> String {
     let time = nanos.div_euclid(1_000_000_000);

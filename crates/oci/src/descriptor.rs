@@ -11,6 +11,8 @@ pub mod annotation {
     pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
     /// The full image name in an OCI layout's index, as containerd and Docker write it.
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
+    /// With `.HOST` behind it: the repositories there that hold the content, as containerd writes it.
+    pub const SOURCE: &str = "containerd.io/distribution.source";
     /// Set on a manifest in an index that is no image but an attestation.
     pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 }

@@ -9,8 +9,8 @@ use crate::resolve::{Repository, delay};
 use bytes::Bytes;
 use oci::{Descriptor, Digest};
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{Follow, Ingest, Store, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) cancelled: watch::Sender<bool>,
     /// Another try could not go on from here (wrong content, a full disk): partial downloads are not kept.
     pub(crate) discard: AtomicBool,
+    /// What this pull brought, so that it is known where it came from.
+    pub(crate) fetched: Mutex<Vec<Digest>>,
 }
 
 /// One layer's blob to download.
@@ -81,6 +83,8 @@ impl Download {
                 }
                 Ingest::Writer(writer) => {
                     self.transfer(*writer, &shared, &mut cancelled).await?;
+                    let mut fetched = shared.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+                    fetched.push(self.descriptor.digest.clone());
                     return Ok(Arrived::Downloaded);
                 }
             }

@@ -1,24 +1,38 @@
-//! From a reference's domain to addresses, without a resolver library.
+//! Where to send a request: a host, and how much of it must be proved.
 //!
-//! IP literals, `localhost` and the names of /etc/hosts; anything else would need DNS and is refused by
-//! name. Docker speaks plain HTTP to what resolves to loopback, and so do we; everything else is HTTPS.
+//! A registry is spoken to over TLS. Loopback, and what an administrator named as insecure, may have any
+//! certificate or none: TLS is tried first, then plain HTTP, as dockerd does. Docker Hub never is one of these.
 
 use crate::error::{Error, Result};
 use oci::{DEFAULT_DOMAIN, Reference};
-use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 
 /// Docker Hub's registry has another name than its images.
-const HUB: &str = "registry-1.docker.io";
-const HTTP_PORT: u16 = 80;
-const MAX_HOSTS_BYTES: u64 = 1 << 20;
+pub(crate) const HUB: &str = "registry-1.docker.io";
 
-/// A registry that is spoken to in plain HTTP.
+/// How a host is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Scheme {
+    /// TLS; plain HTTP too if the host turns out to be loopback or is insecure.
+    Registry,
+    /// TLS with a certificate that must be good, unless the host is insecure.
+    Https,
+    /// Plain HTTP.
+    Http,
+}
+
+/// A host that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// As in the reference; for the Host header and for messages.
+    /// `host`, `host:port` or `[v6]:port`, as in the reference; for the Host header and for messages.
     pub(crate) authority: String,
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) scheme: Scheme,
+    /// Named by an administrator.
+    pub(crate) insecure: bool,
+    /// Must prove who it is even on loopback.
+    pub(crate) official: bool,
 }
 
 impl Endpoint {
@@ -28,30 +42,43 @@ impl Endpoint {
             "" => return Err(Error::Host(reference.path().split('/').next().unwrap_or_default().to_owned())),
             domain => domain,
         };
-        Endpoint::new(domain, insecure, &read_hosts())
+        Endpoint::new(domain, Scheme::Registry, insecure)
     }
 
-    /// The endpoint of an authority (`host`, `host:port`, `[v6]:port`).
-    pub(crate) fn new(authority: &str, insecure: &[String], hosts: &str) -> Result<Self> {
+    /// The endpoint of an authority.
+    pub(crate) fn new(authority: &str, scheme: Scheme, insecure: &[String]) -> Result<Self> {
         let (host, port) = split(authority).ok_or_else(|| Error::Host(authority.to_owned()))?;
-        let addresses = lookup(host, hosts);
-        let allowed = insecure.iter().any(|i| i == host || i == authority);
-        if !allowed && !addresses.iter().any(IpAddr::is_loopback) {
-            return Err(Error::Https(authority.to_owned()));
-        }
-        if addresses.is_empty() {
-            return Err(Error::Lookup(host.to_owned()));
-        }
-        let port = port.unwrap_or(HTTP_PORT);
-        let addresses = addresses.into_iter().map(|a| SocketAddr::new(a, port)).collect();
-        Ok(Endpoint { authority: authority.to_owned(), addresses })
+        let address: Option<IpAddr> = host.parse().ok();
+        let named = insecure.iter().any(|i| {
+            i.eq_ignore_ascii_case(host)
+                || i.eq_ignore_ascii_case(authority)
+                || address.is_some_and(|a| in_network(a, i))
+        });
+        Ok(Endpoint {
+            authority: authority.to_owned(),
+            host: host.to_owned(),
+            port,
+            scheme,
+            insecure: named,
+            official: matches!(host, HUB | "index.docker.io" | "auth.docker.io"),
+        })
     }
 
-    /// The endpoint of a redirect's target: it may lead to any address that can be reached in plain
-    /// HTTP, since the content is verified.
-    pub(crate) fn of_redirect(authority: &str) -> Result<Self> {
-        let (host, _) = split(authority).ok_or_else(|| Error::Host(authority.to_owned()))?;
-        Endpoint::new(authority, &[host.to_owned()], &read_hosts())
+    /// The endpoint and path of an absolute address (a redirect's, a token server's).
+    pub(crate) fn of_url(url: &str, insecure: &[String]) -> Option<(Self, String)> {
+        let uri: http::Uri = url.parse().ok()?;
+        let scheme = match uri.scheme_str()? {
+            "https" => Scheme::Https,
+            "http" => Scheme::Http,
+            _ => return None,
+        };
+        let authority = uri.authority()?.as_str();
+        // A name and password in an address are for nobody.
+        if authority.contains('@') {
+            return None;
+        }
+        let endpoint = Endpoint::new(authority, scheme, insecure).ok()?;
+        Some((endpoint, uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string)))
     }
 }
 
@@ -73,78 +100,73 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     (!host.is_empty()).then_some((host, port))
 }
 
-fn lookup(host: &str, hosts: &str) -> Vec<IpAddr> {
-    if let Ok(address) = host.parse() {
-        return vec![address];
-    }
-    let mut found: Vec<IpAddr> = Vec::new();
-    for line in hosts.lines() {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let Some(Ok(address)) = words.next().map(str::parse) else { continue };
-        if words.any(|name| name.eq_ignore_ascii_case(host)) && !found.contains(&address) {
-            found.push(address);
-        }
-    }
-    if found.is_empty() && host.eq_ignore_ascii_case("localhost") {
-        // RFC 6761, 6.3: always loopback, whatever the file says.
-        found = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    }
-    // IPv4 first, as a registry on loopback is most often bound.
-    found.sort_by_key(IpAddr::is_ipv6);
-    found
-}
-
-fn read_hosts() -> String {
-    let mut bytes = Vec::new();
-    // A machine without the file has no names in it.
-    if let Ok(file) = std::fs::File::open("/etc/hosts") {
-        let _ = file.take(MAX_HOSTS_BYTES).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// Whether an address is in `address/bits`.
+pub(crate) fn in_network(address: IpAddr, network: &str) -> bool {
+    let Some((base, bits)) = network.split_once('/') else { return false };
+    let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
+    let (a, b, width): (u128, u128, u32) = match (address, base) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits().into(), b.to_bits().into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    bits <= width && (bits == 0 || (a ^ b) >> (width - bits) == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost # comment\n\n\
-                         127.0.5.1\tregistry.test hub\n10.0.0.7 far\nnonsense line\n";
-
     #[test]
     fn endpoints() {
-        let cases = [
-            ("127.0.0.1:5000", "127.0.0.1:5000"),
-            ("127.9.9.9", "127.9.9.9:80"),
-            ("[::1]:5000", "[::1]:5000"),
-            ("localhost:5000", "127.0.0.1:5000 [::1]:5000"),
-            ("LOCALHOST", "127.0.0.1:80 [::1]:80"),
-            ("registry.test:1", "127.0.5.1:1"),
-            ("Hub", "127.0.5.1:80"),
-            ("10.0.0.7:5000", "HTTPS registries are not supported yet: 10.0.0.7:5000"),
-            ("far", "HTTPS registries are not supported yet: far"),
-            ("registry-1.docker.io", "HTTPS registries are not supported yet: registry-1.docker.io"),
-            (
-                "plain.example:5000",
-                "dial tcp: lookup plain.example: names that are not in /etc/hosts are not supported yet",
-            ),
-            ("10.0.0.8", "10.0.0.8:80"),
-            ("localhost:0", "invalid registry host \"localhost:0\""),
-            ("localhost:99999", "invalid registry host \"localhost:99999\""),
-            (":5000", "invalid registry host \":5000\""),
-        ];
-        let insecure = ["plain.example:5000".to_owned(), "10.0.0.8".to_owned()];
-        for (authority, want) in cases {
-            let got = match Endpoint::new(authority, &insecure, HOSTS) {
-                Ok(e) => e.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-                Err(e) => e.to_string(),
-            };
+        let insecure = ["plain.example:5000".to_owned(), "10.0.0.0/8".to_owned()];
+        for (authority, want) in [
+            ("127.0.0.1:5000", Some(("127.0.0.1", Some(5000), false))),
+            ("[::1]:5000", Some(("::1", Some(5000), false))),
+            ("ghcr.io", Some(("ghcr.io", None, false))),
+            ("plain.example:5000", Some(("plain.example", Some(5000), true))),
+            ("plain.example", Some(("plain.example", None, false))),
+            ("10.0.0.8:5000", Some(("10.0.0.8", Some(5000), true))),
+            ("11.0.0.8", Some(("11.0.0.8", None, false))),
+            ("localhost:0", None),
+            ("localhost:99999", None),
+            (":5000", None),
+        ] {
+            let got = Endpoint::new(authority, Scheme::Registry, &insecure).ok();
+            let got = got.as_ref().map(|e| (e.host.as_str(), e.port, e.insecure));
             assert_eq!(got, want, "{authority}");
         }
     }
 
     #[test]
-    fn localhost_without_a_hosts_file() {
-        let endpoint = Endpoint::new("localhost:7", &[], "").unwrap();
-        assert_eq!(endpoint.addresses.len(), 2);
+    fn addresses() {
+        for (url, want) in [
+            ("https://cdn.example/a/b?c=d", Some(("cdn.example", Scheme::Https, "/a/b?c=d"))),
+            ("http://127.0.0.1:5000/x", Some(("127.0.0.1:5000", Scheme::Http, "/x"))),
+            ("https://cdn.example", Some(("cdn.example", Scheme::Https, "/"))),
+            ("ftp://cdn.example/", None),
+            ("https://user:secret@cdn.example/", None),
+            ("/relative", None),
+            ("", None),
+        ] {
+            let got = Endpoint::of_url(url, &[]);
+            let got = got.as_ref().map(|(e, path)| (e.authority.as_str(), e.scheme, path.as_str()));
+            assert_eq!(got, want, "{url}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        for (address, network, want) in [
+            ("127.0.0.1", "127.0.0.0/8", true),
+            ("128.0.0.1", "127.0.0.0/8", false),
+            ("1.2.3.4", "0.0.0.0/0", true),
+            ("::1", "::1/128", true),
+            ("::2", "::1/128", false),
+            ("1.2.3.4", "1.2.3.4/33", false),
+            ("1.2.3.4", "::/0", false),
+            ("1.2.3.4", "1.2.3.4", false),
+        ] {
+            assert_eq!(in_network(address.parse().unwrap(), network), want, "{address} {network}");
+        }
     }
 }

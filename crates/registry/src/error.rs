@@ -47,18 +47,58 @@ pub enum Error {
     NoPlatform(String),
     /// A manifest of the old form.
     #[error(
-        "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. Suggest the author of {0} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. More information at https://docs.docker.com/go/deprecated-image-specs/"
+        "media type {0:?} is no longer supported since containerd v2.1, please rebuild the image as \"application/vnd.docker.distribution.manifest.v2+json\" or \"application/vnd.oci.image.manifest.v1+json\""
     )]
     Schema1(String),
-    /// The registry wants credentials, which cannot be given yet.
+    /// The registry does not take who we are, or wants to know.
     #[error("pull access denied, repository does not exist or may require authorization: {0}")]
-    Unauthorized(&'static str),
-    /// A registry that is not on loopback nor named as insecure.
-    #[error("HTTPS registries are not supported yet: {0}")]
-    Https(String),
-    /// A host name that only DNS could resolve.
-    #[error("dial tcp: lookup {0}: names that are not in /etc/hosts are not supported yet")]
-    Lookup(String),
+    Unauthorized(String),
+    /// The token server does not take who we are.
+    #[error("failed to authorize: failed to fetch {how} token")]
+    Denied {
+        /// "anonymous" or "oauth".
+        how: &'static str,
+        /// What it says to a person.
+        why: String,
+        /// Its answer.
+        source: Box<Error>,
+    },
+    /// No token could be had.
+    #[error("failed to authorize: failed to fetch {how} token")]
+    Authorize {
+        /// "anonymous" or "oauth".
+        how: &'static str,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// A token server whose address or answer cannot be used.
+    #[error("failed to authorize: failed to fetch {how} token: {why}")]
+    Token {
+        /// "anonymous" or "oauth".
+        how: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// No secure connection.
+    #[error("{0}")]
+    Tls(String),
+    /// A proxy that cannot be used.
+    #[error("proxyconnect tcp: {0}")]
+    Proxy(String),
+    /// The host has no address.
+    #[error("dial tcp: lookup {host}{why}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// As Go's resolver says it, with the server.
+        why: String,
+    },
+    /// A push of something that is not here.
+    #[error("tag does not exist: {0}")]
+    NoTag(String),
+    /// An upload that the registry did not take.
+    #[error("failed to push: {0}")]
+    Upload(String),
     /// The registry's name cannot be a host.
     #[error("invalid registry host {0:?}")]
     Host(String),
@@ -72,6 +112,27 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// A request of `login` or `search` got no answer.
+    #[error("{method} {url:?}")]
+    Call {
+        /// As Go writes it.
+        method: &'static str,
+        /// The whole address.
+        url: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// A registry that does not take somebody's credentials.
+    #[error("Get {url:?}: {why}")]
+    Login {
+        /// Where they were shown.
+        url: String,
+        /// What it says.
+        why: String,
+    },
+    /// A registry that cannot be searched.
+    #[error("Unexpected status code {0}")]
+    Search(u16),
     /// No connection.
     #[error("dial tcp {address}: connect: {reason}")]
     Dial {
@@ -176,19 +237,28 @@ impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Error::Resolve { source, .. } | Error::Request { source, .. } => source.kind(),
-            Error::NotFound(_) | Error::BlobNotFound(_) | Error::NoPlatform(_) => Kind::NotFound,
-            Error::Unauthorized(_) => Kind::Unauthorized,
-            Error::Https(_) | Error::Lookup(_) => Kind::Unsupported,
-            Error::Document(oci::Error::Unsupported { .. }) => Kind::Unsupported,
+            Error::Resolve { source, .. }
+            | Error::Request { source, .. }
+            | Error::Call { source, .. }
+            | Error::Authorize { source, .. } => source.kind(),
+            Error::NotFound(_) | Error::BlobNotFound(_) | Error::NoPlatform(_) | Error::NoTag(_) => {
+                Kind::NotFound
+            }
+            Error::Unauthorized(_) | Error::Denied { .. } | Error::Login { .. } => Kind::Unauthorized,
+            Error::Schema1(_) | Error::Document(oci::Error::Unsupported { .. }) => Kind::Unsupported,
             Error::Dial { .. }
             | Error::Connection(_)
             | Error::Timeout(..)
             | Error::Status { .. }
             | Error::Registry(_)
+            | Error::Token { .. }
+            | Error::Tls(_)
+            | Error::Proxy(_)
+            | Error::Lookup { .. }
+            | Error::Upload(_)
+            | Error::Search(_)
             | Error::Redirect { .. } => Kind::Unavailable,
             Error::Host(_)
-            | Error::Schema1(_)
             | Error::Header { .. }
             | Error::TooLarge { .. }
             | Error::ShortRead { .. }
@@ -198,6 +268,15 @@ impl Error {
             Error::Extract { source, .. } if source.is_invalid_input() => Kind::Invalid,
             Error::Store(e) if e.is_invalid_input() => Kind::Invalid,
             Error::Extract { .. } | Error::Store(_) | Error::Worker(_) | Error::Cancelled => Kind::Internal,
+        }
+    }
+
+    /// Whether the registry said that a token is good for less than what was asked.
+    pub fn is_insufficient_scope(&self) -> bool {
+        match self {
+            Error::Resolve { source, .. } => source.is_insufficient_scope(),
+            Error::Unauthorized(why) => why.contains("insufficient_scope"),
+            _ => false,
         }
     }
 
@@ -213,10 +292,18 @@ impl Error {
     /// Whether trying again may help: the way to the registry failed, or the registry is overloaded.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Error::Request { source, .. } => source.is_transient(),
+            Error::Request { source, .. } | Error::Authorize { source, .. } => source.is_transient(),
             Error::Dial { .. } | Error::Connection(_) | Error::Timeout(..) => true,
             Error::Status { code, .. } => matches!(code, 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,
+        }
+    }
+
+    /// A request's failure without the words that containerd puts before it.
+    pub(crate) fn bare(self) -> Self {
+        match self {
+            Error::Request { method, url, source } => Error::Call { method, url, source },
+            other => other,
         }
     }
 

@@ -1,49 +1,76 @@
 //! HTTP/1.1 requests with kept connections, redirects and time limits.
 //!
-//! A body is handed out piece by piece; its connection is used again once it was read to its end.
+//! A body is handed out piece by piece; its connection is used again once it was read to its end. What a request
+//! proves who we are with goes to the host that it was meant for and to no other: a redirect elsewhere loses it.
 //! Nothing here knows registries.
 
-use crate::endpoint::Endpoint;
-use crate::error::{Error, Result, reason};
+use crate::connect::{self, Connection, RequestBody};
+use crate::endpoint::{Endpoint, Scheme};
+use crate::error::{Error, Result};
+use crate::payload::Payload;
+use crate::settings::Settings;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use std::collections::HashMap;
+use hyper::client::conn::http1::SendRequest;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// From the request to the answer's head: a registry may have to fetch content first.
+/// From the request to the answer's head: a registry may have to fetch content first. Counts from the last byte
+/// that was sent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two pieces of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_REDIRECTS: usize = 10;
-/// Connections kept per registry; as many as layers download at once, and one for documents.
-const MAX_IDLE: usize = 4;
+/// Connections kept per host; as many as layers travel at once, and one for documents.
+const MAX_IDLE: usize = 6;
 const USER_AGENT: &str = concat!("tare/", env!("CARGO_PKG_VERSION"));
-
-type Sender = SendRequest<Empty<Bytes>>;
 
 /// Connections to all hosts.
 #[derive(Debug, Default)]
 pub(crate) struct Http {
-    idle: Mutex<HashMap<String, Vec<Sender>>>,
+    pub(crate) settings: Settings,
+    idle: Mutex<HashMap<Key, Vec<Kept>>>,
+    /// Hosts that turned out to speak no TLS.
+    plain: Mutex<HashSet<String>>,
+}
+
+type Key = (String, Scheme);
+
+/// A connection without a request.
+#[derive(Debug)]
+struct Kept {
+    sender: SendRequest<RequestBody>,
+    through: Option<Option<String>>,
+}
+
+/// What to ask for.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a [(HeaderName, String)],
+    /// `Authorization`, for this endpoint alone.
+    pub(crate) authorization: Option<&'a str>,
+    pub(crate) payload: &'a Payload,
 }
 
 /// An answer: its head, and a body to be read.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     /// Where the answer came from, after redirects.
     pub(crate) url: String,
+    /// Another host than the one asked answered.
+    pub(crate) elsewhere: bool,
     body: Incoming,
     /// The connection, until it goes back.
-    connection: Option<(Arc<Http>, String, Sender)>,
+    connection: Option<(Arc<Http>, Key, Kept)>,
 }
 
 impl Answer {
@@ -54,8 +81,8 @@ impl Answer {
             let frame = frame.await.map_err(|_| Error::Timeout("data", BODY_TIMEOUT.as_secs()))?;
             match frame {
                 None => {
-                    if let Some((http, authority, sender)) = self.connection.take() {
-                        http.put_back(authority, sender);
+                    if let Some((http, key, kept)) = self.connection.take() {
+                        http.put_back(key, kept);
                     }
                     return Ok(None);
                 }
@@ -87,147 +114,165 @@ impl Answer {
 }
 
 impl Http {
-    /// Sends a request and follows redirects. Headers are sent to every host on the way: none of them
-    /// is secret.
-    pub(crate) async fn request(
-        self: &Arc<Self>,
-        method: &Method,
-        endpoint: &Endpoint,
-        path: &str,
-        headers: &[(header::HeaderName, String)],
-    ) -> Result<Answer> {
-        let (mut endpoint, mut path) = (endpoint.clone(), path.to_owned());
+    pub(crate) fn new(settings: Settings) -> Self {
+        Http { settings, ..Http::default() }
+    }
+
+    /// The whole address, for messages.
+    pub(crate) fn url(&self, endpoint: &Endpoint, path: &str) -> String {
+        let plain = endpoint.scheme == Scheme::Http || self.is_plain(&endpoint.authority);
+        format!("{}://{}{path}", if plain { "http" } else { "https" }, endpoint.authority)
+    }
+
+    /// Sends a request; redirects of GET and HEAD are followed.
+    pub(crate) async fn request(self: &Arc<Self>, ask: Ask<'_>) -> Result<Answer> {
+        let (mut endpoint, mut path) = (ask.endpoint.clone(), ask.path.to_owned());
+        let mut elsewhere = false;
         for _ in 0..=MAX_REDIRECTS {
-            let url = format!("http://{}{path}", endpoint.authority);
-            let answer =
-                self.once(method, &endpoint, &path, headers, &url).await.map_err(|e| Error::Request {
-                    method: if *method == Method::HEAD { "Head" } else { "Get" },
-                    url: url.clone(),
-                    source: Box::new(e),
-                })?;
-            if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
+            let authorization = ask.authorization.filter(|_| !elsewhere);
+            let sent =
+                self.once(&Ask { endpoint: &endpoint, path: &path, authorization, ..ask.clone() }).await;
+            // Known now whether it is TLS.
+            let url = self.url(&endpoint, &path);
+            let mut answer = sent.map_err(|e| Error::Request {
+                method: go_method(ask.method),
+                url: url.clone(),
+                source: Box::new(e),
+            })?;
+            answer.elsewhere = elsewhere;
+            answer.url.clone_from(&url);
+            let follows = *ask.method == Method::GET || *ask.method == Method::HEAD;
+            if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED || !follows {
                 return Ok(answer);
             }
             let bad = |reason| Error::Redirect { url: url.clone(), reason };
             let location = answer.header("location").ok_or_else(|| bad("no location"))?;
-            (endpoint, path) = follow(&endpoint, location).map_err(|e| match e {
-                Some(e) => e,
-                None => bad("its location is not understood"),
-            })?;
+            let next =
+                self.resolve(&endpoint, location).ok_or_else(|| bad("its location is not understood"))?;
+            let leaves_tls = next.0.scheme == Scheme::Http && url.starts_with("https:");
+            if leaves_tls && !endpoint.insecure {
+                return Err(bad("it leads from HTTPS to HTTP"));
+            }
+            elsewhere |= next.0.authority != endpoint.authority;
+            // Read, so that the connection can be used again; a long explanation is not worth it.
+            let _ = answer.bytes("redirect", 64 << 10).await;
+            (endpoint, path) = next;
         }
-        Err(Error::Redirect {
-            url: format!("http://{}{path}", endpoint.authority),
-            reason: "stopped after 10 redirects",
-        })
+        Err(Error::Redirect { url: self.url(&endpoint, &path), reason: "stopped after 10 redirects" })
     }
 
-    async fn once(
-        self: &Arc<Self>,
-        method: &Method,
-        endpoint: &Endpoint,
-        path: &str,
-        headers: &[(header::HeaderName, String)],
-        url: &str,
-    ) -> Result<Answer> {
+    /// The place that an address in an answer of `from` means.
+    pub(crate) fn resolve(&self, from: &Endpoint, location: &str) -> Option<(Endpoint, String)> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            return Some((from.clone(), location.to_owned()));
+        }
+        let (endpoint, path) = Endpoint::of_url(location, &self.settings.insecure)?;
+        let same = endpoint.authority == from.authority
+            && (endpoint.scheme == from.scheme || from.scheme == Scheme::Registry);
+        Some((if same { from.clone() } else { endpoint }, path))
+    }
+
+    async fn once(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Answer> {
+        let key = (ask.endpoint.authority.clone(), ask.endpoint.scheme);
         // A kept connection may have been closed by the server meanwhile: then a new one is made.
-        while let Some(sender) = self.take(&endpoint.authority) {
-            match self.send(sender, method, endpoint, path, headers, url).await {
+        while let Some(kept) = self.take(&key) {
+            match self.send(kept, &key, ask).await {
                 Err(Error::Connection(_)) => {}
                 other => return other,
             }
         }
-        let sender = connect(endpoint).await?;
-        self.send(sender, method, endpoint, path, headers, url).await
+        let known_plain = self.is_plain(&key.0);
+        let Connection { sender, plain, through } =
+            connect::connect(&self.settings, ask.endpoint, known_plain).await?;
+        if plain && !known_plain && ask.endpoint.scheme == Scheme::Registry {
+            self.plain.lock().unwrap_or_else(PoisonError::into_inner).insert(key.0.clone());
+        }
+        self.send(Kept { sender, through }, &key, ask).await
     }
 
-    async fn send(
-        self: &Arc<Self>,
-        mut sender: Sender,
-        method: &Method,
-        endpoint: &Endpoint,
-        path: &str,
-        headers: &[(header::HeaderName, String)],
-        url: &str,
-    ) -> Result<Answer> {
-        sender.ready().await.map_err(Error::Connection)?;
-        let invalid = || Error::Host(url.to_owned());
-        let mut request =
-            Request::builder().method(method).uri(path).body(Empty::new()).map_err(|_| invalid())?;
-        let all = request.headers_mut();
-        let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| invalid())?;
-        all.insert(header::HOST, host);
-        all.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        for (name, value) in headers {
-            all.append(name, HeaderValue::from_str(value).map_err(|_| invalid())?);
-        }
-        let answer = timeout(ANSWER_TIMEOUT, sender.send_request(request));
-        let answer = answer.await.map_err(|_| Error::Timeout("answer", ANSWER_TIMEOUT.as_secs()))?;
-        let (head, body) = answer.map_err(Error::Connection)?.into_parts();
+    async fn send(self: &Arc<Self>, mut kept: Kept, key: &Key, ask: &Ask<'_>) -> Result<Answer> {
+        kept.sender.ready().await.map_err(Error::Connection)?;
+        let request = self.build(&kept, ask).map_err(|_| Error::Host(ask.endpoint.authority.clone()))?;
+        let answer = kept.sender.send_request(request);
+        tokio::pin!(answer);
+        let mut sent = ask.payload.sent();
+        let answer = loop {
+            match timeout(ANSWER_TIMEOUT, &mut answer).await {
+                Ok(answer) => break answer.map_err(Error::Connection)?,
+                // A long body is still on its way.
+                Err(_) if ask.payload.sent() > sent => sent = ask.payload.sent(),
+                Err(_) => return Err(Error::Timeout("answer", ANSWER_TIMEOUT.as_secs())),
+            }
+        };
+        let (head, body) = answer.into_parts();
         Ok(Answer {
             status: head.status,
             headers: head.headers,
-            url: url.to_owned(),
+            url: String::new(),
+            elsewhere: false,
             body,
-            connection: Some((self.clone(), endpoint.authority.clone(), sender)),
+            connection: Some((self.clone(), key.clone(), kept)),
         })
     }
 
-    fn take(&self, authority: &str) -> Option<Sender> {
+    fn build(&self, kept: &Kept, ask: &Ask<'_>) -> Result<Request<RequestBody>, http::Error> {
+        let uri = match kept.through {
+            // A proxy is told the whole address.
+            Some(_) => self.url(ask.endpoint, ask.path),
+            None => ask.path.to_owned(),
+        };
+        let mut request = Request::builder().method(ask.method).uri(uri).body(ask.payload.body())?;
+        let all = request.headers_mut();
+        all.insert(header::HOST, HeaderValue::from_str(&ask.endpoint.authority)?);
+        all.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(len) = ask.payload.content_length() {
+            all.insert(header::CONTENT_LENGTH, len.into());
+        }
+        for (name, value) in ask.headers {
+            all.append(name, HeaderValue::from_str(value)?);
+        }
+        if let Some(value) = ask.authorization {
+            let mut value = HeaderValue::from_str(value)?;
+            value.set_sensitive(true);
+            all.insert(header::AUTHORIZATION, value);
+        }
+        if let Some(Some(value)) = &kept.through {
+            all.insert(header::PROXY_AUTHORIZATION, HeaderValue::from_str(value)?);
+        }
+        Ok(request)
+    }
+
+    fn is_plain(&self, authority: &str) -> bool {
+        self.plain.lock().unwrap_or_else(PoisonError::into_inner).contains(authority)
+    }
+
+    fn take(&self, key: &Key) -> Option<Kept> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let senders = idle.get_mut(authority)?;
-        while let Some(sender) = senders.pop() {
-            if !sender.is_closed() {
-                return Some(sender);
+        let kept = idle.get_mut(key)?;
+        while let Some(one) = kept.pop() {
+            if !one.sender.is_closed() {
+                return Some(one);
             }
         }
         None
     }
 
-    fn put_back(&self, authority: String, sender: Sender) {
+    fn put_back(&self, key: Key, one: Kept) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let senders = idle.entry(authority).or_default();
-        if senders.len() < MAX_IDLE && !sender.is_closed() {
-            senders.push(sender);
+        let kept = idle.entry(key).or_default();
+        if kept.len() < MAX_IDLE && !one.sender.is_closed() {
+            kept.push(one);
         }
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<Sender> {
-    let mut last = None;
-    for address in &endpoint.addresses {
-        let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => {
-                last = Some(Error::Dial { address: address.to_string(), reason: reason(&e) });
-                continue;
-            }
-            Err(_) => {
-                last = Some(Error::Timeout("connection", CONNECT_TIMEOUT.as_secs()));
-                continue;
-            }
-        };
-        // Requests are small and wait for their answer.
-        let _ = stream.set_nodelay(true);
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Error::Connection)?;
-        // Ends with its sender; its errors reach whoever reads the answer.
-        tokio::spawn(connection);
-        return Ok(sender);
+/// As Go's errors spell it.
+fn go_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "HEAD" => "Head",
+        "POST" => "Post",
+        "PUT" => "Put",
+        "PATCH" => "Patch",
+        _ => "Get",
     }
-    Err(last.unwrap_or_else(|| Error::Lookup(endpoint.authority.clone())))
-}
-
-/// The target of a redirect; `Err(None)` when the location is no address.
-fn follow(from: &Endpoint, location: &str) -> Result<(Endpoint, String), Option<Error>> {
-    if location.starts_with('/') && !location.starts_with("//") {
-        return Ok((from.clone(), location.to_owned()));
-    }
-    let uri: http::Uri = location.parse().map_err(|_| None)?;
-    let authority = uri.authority().ok_or(None)?.as_str();
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(Some(Error::Https(authority.to_owned()))),
-        _ => return Err(None),
-    }
-    let endpoint = if authority == from.authority { from.clone() } else { Endpoint::of_redirect(authority)? };
-    Ok((endpoint, uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string)))
 }

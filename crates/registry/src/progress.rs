@@ -1,4 +1,4 @@
-//! What a pull tells while it runs: the messages of Docker's pull, one for one.
+//! What a pull or a push tells while it runs: the messages of Docker's, one for one.
 
 use oci::Digest;
 
@@ -18,6 +18,27 @@ pub enum Progress {
         id: String,
         /// Its state now.
         state: LayerState,
+    },
+    /// A push begins.
+    PushesTo(
+        /// The repository with its registry.
+        String,
+    ),
+    /// A layer's way to a registry changed.
+    Upload {
+        /// The first twelve digits of the blob's digest.
+        id: String,
+        /// Its state now.
+        state: UploadState,
+    },
+    /// A tag is there.
+    Pushed {
+        /// The tag.
+        tag: String,
+        /// What it stands for.
+        digest: Digest,
+        /// The size of that document.
+        size: u64,
     },
     /// What the reference is.
     Digest(Digest),
@@ -48,6 +69,26 @@ pub enum LayerState {
     },
     /// It is unpacked.
     PullComplete,
+}
+
+/// Where a layer is on its way to a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadState {
+    /// Nothing of it was sent yet.
+    Waiting,
+    /// It is being sent.
+    Pushing {
+        /// Bytes sent.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// It was sent.
+    Pushed,
+    /// It was there before.
+    Exists,
+    /// The registry took it from this repository of its own.
+    Mounted(String),
 }
 
 /// The fields of Docker's JSON message.
@@ -86,6 +127,18 @@ impl Progress {
                 status: state.status().to_owned(),
                 detail: Some(state.detail()),
             },
+            Progress::PushesTo(repository) => {
+                let status = format!("The push refers to repository [{repository}]");
+                Message { id: None, status, detail: None }
+            }
+            Progress::Upload { id, state } => {
+                let (status, detail) = state.words();
+                Message { id: Some(id.clone()), status, detail: Some(detail) }
+            }
+            Progress::Pushed { tag, digest, size } => {
+                let status = format!("{tag}: digest: {digest} size: {size}");
+                Message { id: None, status, detail: None }
+            }
             Progress::Digest(digest) => {
                 Message { id: None, status: format!("Digest: {digest}"), detail: None }
             }
@@ -120,5 +173,24 @@ impl LayerState {
                 Detail { hide_counts: true, ..Detail::default() }
             }
         }
+    }
+}
+
+impl UploadState {
+    fn words(&self) -> (String, Detail) {
+        let detail = match self {
+            UploadState::Pushing { current, total } => {
+                Detail { current: *current, total: *total, ..Detail::default() }
+            }
+            _ => Detail::default(),
+        };
+        let status = match self {
+            UploadState::Waiting => "Waiting".to_owned(),
+            UploadState::Pushing { .. } => "Pushing".to_owned(),
+            UploadState::Pushed => "Pushed".to_owned(),
+            UploadState::Exists => "Layer already exists".to_owned(),
+            UploadState::Mounted(from) => format!("Mounted from {from}"),
+        };
+        (status, detail)
     }
 }

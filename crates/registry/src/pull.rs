@@ -10,13 +10,13 @@ mod unpack;
 
 use crate::blob::{Download, Shared, blocking};
 use crate::error::{Error, Result};
-use crate::resolve::Resolved;
+use crate::resolve::{Repository, Resolved};
 use crate::{Client, Progress};
 use oci::{Descriptor, Digest, Document, ImageConfig, Manifest, Matcher, Platform, Reference, media_type};
 use progress::Reporter;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use store::{Labels, Lease, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -52,12 +52,13 @@ pub(crate) async fn pull(
 ) -> Result<Pulled> {
     let reference = reference.clone().or_latest();
     let lease = take_lease(store).await?;
-    let resolved = client.resolve(&reference).await?;
+    let (repository, resolved) = resolve(client, &reference).await?;
     let shared = Arc::new(Shared {
         store: store.clone(),
-        repository: client.repository(&reference)?,
+        repository,
         cancelled: watch::channel(false).0,
         discard: AtomicBool::new(false),
+        fetched: Mutex::default(),
     });
     let pulled = run(&shared, &reference, platform, resolved, &mut tell).await;
     drop(lease);
@@ -74,6 +75,20 @@ pub(crate) async fn pull(
     pulled
 }
 
+/// The first place that knows the reference.
+async fn resolve(client: &Client, reference: &Reference) -> Result<(Repository, Resolved)> {
+    let fail = |e| Error::Resolve { reference: reference.to_string(), source: Box::new(e) };
+    let mut sources = client.sources(reference).map_err(fail)?;
+    let own = sources.pop().ok_or(Error::Worker("the list of places"))?;
+    for mirror in sources {
+        if let Ok(resolved) = mirror.resolve(reference).await {
+            return Ok((mirror, resolved));
+        }
+    }
+    let resolved = own.resolve(reference).await.map_err(fail)?;
+    Ok((own, resolved))
+}
+
 async fn run(
     shared: &Arc<Shared>,
     reference: &Reference,
@@ -81,7 +96,7 @@ async fn run(
     resolved: Resolved,
     tell: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Pulled> {
-    let (target, manifest) = documents(shared, resolved, reference, platform).await?;
+    let (target, manifest) = documents(shared, resolved, platform).await?;
     let tag = reference.tag().map_or_else(|| reference.to_string(), str::to_owned);
     tell(Progress::PullingFrom { tag, repository: reference.path().to_owned() });
     let image = configuration(shared, manifest).await?;
@@ -89,8 +104,14 @@ async fn run(
         layers(shared, &image, tell).await?;
     }
     let (store, name, named) = (shared.store.clone(), reference.clone(), target.clone());
-    let put =
-        blocking("image store", move || store.name_image(Some(&name), &named, &Labels::new())).await??;
+    let fetched = std::mem::take(&mut *shared.fetched.lock().unwrap_or_else(PoisonError::into_inner));
+    let put = blocking("image store", move || {
+        if !fetched.is_empty() {
+            store.add_source(&fetched, host_of(&name), name.path())?;
+        }
+        store.name_image(Some(&name), &named, &Labels::new())
+    })
+    .await??;
     tell(Progress::Digest(target.digest.clone()));
     let familiar = reference.familiar();
     tell(Progress::Status(if put.unchanged {
@@ -101,11 +122,19 @@ async fn run(
     Ok(Pulled { target, newer: !put.unchanged })
 }
 
+/// The domain without its port, as containerd's labels have it.
+pub(crate) fn host_of(reference: &Reference) -> &str {
+    let domain = reference.domain();
+    match domain.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host.trim_start_matches('[').trim_end_matches(']'),
+        _ => domain,
+    }
+}
+
 /// Fetches the target and, if it is an index, the manifest for the platform.
 async fn documents(
     shared: &Arc<Shared>,
     resolved: Resolved,
-    reference: &Reference,
     platform: &Platform,
 ) -> Result<(Descriptor, Manifest)> {
     let matcher = Matcher::only(platform);
@@ -114,7 +143,7 @@ async fn documents(
     let mut known = resolved.bytes;
     for _ in 0..MAX_INDEX_DEPTH {
         if media_type::kind(&descriptor.media_type) == media_type::Kind::Schema1 {
-            return Err(Error::Schema1(reference.to_string()));
+            return Err(Error::Schema1(descriptor.media_type));
         }
         let bytes = fetch_document(shared, &descriptor, known.take()).await?;
         let document = Document::decode(&descriptor.media_type, &bytes)?;
@@ -167,7 +196,9 @@ async fn fetch_document(
     };
     let (store, digest) = (shared.store.clone(), descriptor.digest.clone());
     let stored = blocking("content", move || store.content().put_verified(&digest, &bytes).map(|()| bytes));
-    Ok(stored.await??)
+    let bytes = stored.await??;
+    shared.fetched.lock().unwrap_or_else(PoisonError::into_inner).push(descriptor.digest.clone());
+    Ok(bytes)
 }
 
 /// Those of the layers whose blobs are here.

@@ -1,9 +1,11 @@
 //! One repository of one registry: resolving references, fetching documents, opening blobs.
 //! Distribution spec, "Pulling manifests" and "Pulling blobs".
 
+use crate::auth::Authorizer;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
-use crate::http::{Answer, Http};
+use crate::http::{Answer, Ask, Http};
+use crate::payload::Payload;
 use http::{Method, StatusCode, header};
 use oci::{Descriptor, Digest, MAX_DOCUMENT_BYTES, Reference, media_type};
 use serde::Deserialize;
@@ -17,6 +19,11 @@ const MAX_RETRIES: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// A registry may ask for more patience (Retry-After), but not for more than this.
 const MAX_DELAY: Duration = Duration::from_secs(10);
+
+/// How long one request may wait in all for a registry that asks to come again.
+const MAX_WAITING: Duration = Duration::from_secs(30);
+/// Tokens that one request may need: the first, and one that expired meanwhile.
+const MAX_RENEWALS: u32 = 2;
 
 /// What a reference is, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +40,40 @@ pub struct Resolved {
 pub(crate) struct Repository {
     http: Arc<Http>,
     endpoint: Endpoint,
+    authorizer: Arc<Authorizer>,
     base: String,
 }
 
 impl Repository {
-    pub(crate) fn new(http: Arc<Http>, endpoint: Endpoint, path: &str) -> Self {
-        Repository { http, endpoint, base: format!("/v2/{path}") }
+    pub(crate) fn new(http: Arc<Http>, endpoint: Endpoint, authorizer: Arc<Authorizer>, path: &str) -> Self {
+        Repository { http, endpoint, authorizer, base: format!("/v2/{path}") }
+    }
+
+    /// The same, also allowed to read another repository.
+    pub(crate) fn reading(&self, other: &str) -> Self {
+        let authorizer = self.authorizer.with_scope(format!("repository:{other}:pull"));
+        Repository { authorizer: Arc::new(authorizer), ..self.clone() }
+    }
+
+    /// The same, to be written to.
+    pub(crate) fn writing(&self) -> Self {
+        let authorizer = self.authorizer.writing(self.base.trim_start_matches("/v2/"));
+        Repository { authorizer: Arc::new(authorizer), ..self.clone() }
+    }
+
+    /// The path below which all its requests go.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Host and port of the registry.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The place that a Location header means.
+    pub(crate) fn place(&self, location: &str) -> Option<(Endpoint, String)> {
+        self.http.resolve(&self.endpoint, location)
     }
 
     /// HEAD the manifest; GET it when the answer lacks digest or length.
@@ -133,32 +168,102 @@ impl Repository {
         Ok(answer)
     }
 
-    /// Sends a request; an answer that asks to come again is followed up, the same 5xx only once.
-    async fn ask(
+    /// The tags of the repository, at most `limit` (distribution spec, "Listing Tags").
+    pub(crate) async fn tags(&self, limit: usize) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Tags {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let mut tags: Vec<String> = Vec::new();
+        let mut path = format!("{}/tags/list", self.base);
+        loop {
+            let mut answer = self.ask(&Method::GET, &path, &[]).await?;
+            let name = self.base.trim_start_matches("/v2/").to_owned();
+            check(&mut answer, "GET", || Error::NotFound(name)).await?;
+            let next = next_page(answer.header("link").unwrap_or_default());
+            let bytes = answer.bytes("list of tags", MAX_DOCUMENT_BYTES as u64).await?;
+            let page: Tags = oci::from_slice("list of tags", &bytes)?;
+            tags.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| oci::is_tag(tag)));
+            if tags.len() > limit {
+                return Err(Error::TooLarge { what: "list of tags".into(), limit: limit as u64 });
+            }
+            // A page of the same repository, or none.
+            match next.filter(|next| next.starts_with(&format!("{}/tags/list?", self.base)) && *next != path)
+            {
+                Some(next) => path = next,
+                None => return Ok(tags),
+            }
+        }
+    }
+
+    /// Sends a request without content.
+    pub(crate) async fn ask(
         &self,
         method: &Method,
         path: &str,
         headers: &[(header::HeaderName, String)],
     ) -> Result<Answer> {
+        self.send(method, (&self.endpoint, path), headers, &Payload::None).await
+    }
+
+    /// Sends a request; an answer that asks for a token or to come again is followed up, the same 5xx only once.
+    pub(crate) async fn send(
+        &self,
+        method: &Method,
+        (endpoint, path): (&Endpoint, &str),
+        headers: &[(header::HeaderName, String)],
+        payload: &Payload,
+    ) -> Result<Answer> {
         let mut last = None;
-        for tries in 0.. {
-            let mut answer = self.http.request(method, &self.endpoint, path, headers).await?;
+        let (mut tries, mut renewals, mut waited) = (0, 0, Duration::ZERO);
+        loop {
+            // An upload may go to another host, which is told nothing of us.
+            let own = endpoint.authority == self.endpoint.authority;
+            let used = self.authorizer.current().filter(|_| own);
+            let ask = Ask { method, endpoint, path, headers, authorization: used.as_deref(), payload };
+            let mut answer = self.http.request(ask).await?;
             let status = answer.status;
+            if status == StatusCode::UNAUTHORIZED && own && !answer.elsewhere && renewals < MAX_RENEWALS {
+                renewals += 1;
+                self.authorizer.renew(&self.http, &answer, &self.endpoint, used.as_deref()).await?;
+                let _ = answer.bytes("error", MAX_ERROR_BYTES).await;
+                continue;
+            }
             let again = match status.as_u16() {
                 408 | 429 => true,
                 500 | 503 | 504 => last != Some(status),
                 _ => false,
             };
-            if !again || tries >= MAX_RETRIES {
+            let wait = answer.header("retry-after").and_then(retry_after).unwrap_or(delay(tries));
+            // Longer than a person waits: the registry's refusal is the better answer.
+            if !again || tries >= MAX_RETRIES || wait > MAX_DELAY || waited + wait > MAX_WAITING {
                 return Ok(answer);
             }
+            tries += 1;
+            waited += wait;
             last = Some(status);
-            let wanted = answer.header("retry-after").and_then(|s| s.parse().ok()).map(Duration::from_secs);
             // Read, so that the connection can be used again; a large one is not worth it.
             let _ = answer.bytes("error", MAX_ERROR_BYTES).await;
-            tokio::time::sleep(wanted.unwrap_or(delay(tries)).min(MAX_DELAY)).await;
+            tokio::time::sleep(wait).await;
         }
-        Err(Error::Worker("request"))
+    }
+}
+
+/// The path in a Link header's `rel="next"` (RFC 8288, as registries write it).
+fn next_page(link: &str) -> Option<String> {
+    let (target, parameters) = link.split_once('>')?;
+    let target = target.trim().strip_prefix('<')?;
+    let path = target.find("/v2/").map(|at| target[at..].to_owned())?;
+    parameters.contains("next").then_some(path)
+}
+
+/// RFC 9110, 10.2.3, in seconds; a date is taken for "later than we wait".
+fn retry_after(text: &str) -> Option<Duration> {
+    match text.trim().parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) if text.contains(':') => Some(Duration::MAX / 4),
+        Err(_) => None,
     }
 }
 
@@ -168,21 +273,18 @@ pub(crate) fn delay(tries: u32) -> Duration {
 }
 
 /// Turns an answer that is not a success into an error, with the registry's own words if it has any.
-async fn check(answer: &mut Answer, method: &'static str, not_found: impl FnOnce() -> Error) -> Result<()> {
+pub(crate) async fn check(
+    answer: &mut Answer,
+    method: &'static str,
+    not_found: impl FnOnce() -> Error,
+) -> Result<()> {
     let status = answer.status;
     if status.is_success() {
         return Ok(());
     }
     match status {
         StatusCode::NOT_FOUND => return Err(not_found()),
-        StatusCode::UNAUTHORIZED => {
-            let challenge = answer.header("www-authenticate").unwrap_or_default().to_ascii_lowercase();
-            return Err(Error::Unauthorized(if challenge.starts_with("bearer") {
-                "token authentication is not supported yet"
-            } else {
-                "authorization failed: no basic auth credentials"
-            }));
-        }
+        StatusCode::UNAUTHORIZED => return Err(Error::Unauthorized("authorization failed".to_owned())),
         _ => {}
     }
     let body = answer.bytes("error", MAX_ERROR_BYTES).await.unwrap_or_default();
@@ -199,7 +301,7 @@ async fn check(answer: &mut Answer, method: &'static str, not_found: impl FnOnce
 }
 
 /// The first message of the distribution spec's error body.
-fn explanation(body: &[u8]) -> Option<String> {
+pub(crate) fn explanation(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
         errors: Vec<Entry>,

@@ -2,7 +2,7 @@
 
 mod server;
 
-use crate::{Client, Error, Kind, Progress, Pulled};
+use crate::{Client, Error, Kind, Progress, Proxies, Pulled, Settings};
 use db::{Database, Durability};
 use oci::{Digest, Matcher, Platform, Reference};
 use server::{Content, Reply, Request, Server};
@@ -55,7 +55,7 @@ fn layers() -> Vec<Vec<u8>> {
 async fn pull(server: &Server, store: &Store, name: &str) -> (Vec<String>, Result<Pulled, Error>) {
     let reference = Reference::parse(&format!("{}/{name}", server.authority())).unwrap();
     let mut told = Vec::new();
-    let result = Client::new().pull(&reference, &Platform::host(), store, |p| told.push(p)).await;
+    let result = Client::default().pull(&reference, &Platform::host(), store, |p| told.push(p)).await;
     let sampled = |p: &Progress| {
         let status = p.message().status;
         status == "Downloading" || status == "Extracting"
@@ -243,13 +243,13 @@ fn lies_about_the_reference() {
         ),
         (
             lie("/manifests/latest", |_, _| Reply::status(401).header("WWW-Authenticate", "Bearer realm=\"x\"")),
-            Kind::Unauthorized,
-            "failed to resolve reference \"HOST/x:latest\": pull access denied, repository does not exist or may require authorization: token authentication is not supported yet".into(),
+            Kind::Unavailable,
+            "failed to resolve reference \"HOST/x:latest\": failed to authorize: failed to fetch anonymous token: invalid token auth challenge realm: \"x\"".into(),
         ),
         (
-            lie("/manifests/latest", |_, _| Reply::status(302).header("Location", "https://elsewhere.example/x")),
-            Kind::Unsupported,
-            "failed to resolve reference \"HOST/x:latest\": HTTPS registries are not supported yet: elsewhere.example".into(),
+            lie("/manifests/latest", |_, _| Reply::status(302).header("Location", "ftp://elsewhere.example/x")),
+            Kind::Unavailable,
+            "failed to resolve reference \"HOST/x:latest\": bad redirect from http://HOST/v2/x/manifests/latest: its location is not understood".into(),
         ),
         (
             lie("/manifests/latest", |_, r| Reply::status(307).header("Location", &r.path)),
@@ -370,8 +370,8 @@ fn images_that_are_wrong_in_themselves() {
         ),
         (
             Content::schema1(),
-            Kind::Invalid,
-            "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. "
+            Kind::Unsupported,
+            "media type \"application/vnd.docker.distribution.manifest.v1+prettyjws\" is no longer supported since containerd v2.1"
                 .into(),
         ),
     ];
@@ -460,13 +460,18 @@ fn a_registry_that_goes_away() {
     run(async {
         let f = fixture();
         let reference = Reference::parse("127.0.0.1:1/x").unwrap();
-        let e = Client::new().pull(&reference, &Platform::host(), &f.store, |_| {}).await.unwrap_err();
+        let e = Client::default().pull(&reference, &Platform::host(), &f.store, |_| {}).await.unwrap_err();
         let want = "failed to resolve reference \"127.0.0.1:1/x:latest\": failed to do request: \
-                    Head \"http://127.0.0.1:1/v2/x/manifests/latest\": dial tcp 127.0.0.1:1: connect: connection refused";
+                    Head \"https://127.0.0.1:1/v2/x/manifests/latest\": dial tcp 127.0.0.1:1: connect: connection refused";
         assert_eq!((text(&e).as_str(), e.kind()), (want, Kind::Unavailable));
-        let e = Client::new().resolve(&Reference::parse("nginx").unwrap()).await.unwrap_err();
-        let want = "failed to resolve reference \"docker.io/library/nginx:latest\": HTTPS registries are not supported yet: registry-1.docker.io";
-        assert_eq!((text(&e).as_str(), e.kind()), (want, Kind::Unsupported));
+        // A name that is on no machine: through a proxy that is not there, so that no test asks the network.
+        let proxies = Proxies { https: "http://127.0.0.1:1".to_owned(), ..Proxies::default() };
+        let client = Client::new(Settings { proxies, ..Settings::default() });
+        let e = client.resolve(&Reference::parse("nginx").unwrap()).await.unwrap_err();
+        let want = "failed to resolve reference \"docker.io/library/nginx:latest\": failed to do request: \
+                    Head \"https://registry-1.docker.io/v2/library/nginx/manifests/latest\": \
+                    proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused";
+        assert_eq!((text(&e).as_str(), e.kind()), (want, Kind::Unavailable));
     });
 }
 
@@ -569,7 +574,7 @@ fn a_real_registry() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         let f = fixture();
-        let client = Client::new();
+        let client = Client::default();
         for image in ["busybox:latest", "nginx:1.22", "layered:latest"] {
             let reference = Reference::parse(&format!("127.0.0.1:{port}/{image}")).unwrap();
             let pulled = client.pull(&reference, &Platform::host(), &f.store, |_| {}).await.unwrap();

@@ -1,4 +1,4 @@
-//! Images from archives: `docker load` and `docker import`.
+//! Images from and to archives: `docker load`, `docker import` and `docker save`.
 //!
 //! `load` takes what `docker save` of any version, skopeo and buildah write: docker-archive
 //! (`manifest.json`, with layers as files or in the directories of the legacy form) and OCI layouts; an
@@ -11,9 +11,11 @@
 mod changes;
 mod import;
 mod load;
+mod save;
 
 pub use import::{Import, import};
 pub use load::{Loaded, load};
+pub use save::{Archive, Export};
 
 use crate::Store;
 use crate::error::{Error, Result};

@@ -19,6 +19,8 @@ pub struct Collected {
     pub busy: bool,
     /// Blobs removed.
     pub blobs: usize,
+    /// Bytes of blobs removed.
+    pub blob_bytes: u64,
     /// Bytes of blobs and unpacked layers removed.
     pub bytes: u64,
     /// Unpacked layers removed.
@@ -34,13 +36,18 @@ impl Store {
         };
         let (blobs, chains) = self.reachable()?;
         let mut collected = Collected::default();
+        let mut gone = Vec::new();
         for digest in self.content().list()? {
             if !blobs.contains(&digest) {
-                collected.bytes += self.content().size(&digest)?.unwrap_or(0);
+                let size = self.content().size(&digest)?.unwrap_or(0);
+                collected.blob_bytes += size;
+                collected.bytes += size;
                 self.content().delete(&digest)?;
                 collected.blobs += 1;
+                gone.push(digest);
             }
         }
+        Store::forget_sources(self.images(), &gone)?;
         self.content().collect_ingests()?;
         self.collect_snapshots(&chains, &mut collected)?;
         self.snapshots().collect_unpacking()?;

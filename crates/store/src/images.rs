@@ -62,6 +62,10 @@ impl ImageStore {
         ImageStore { database }
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Gives `target` a name, or makes it a dangling image. One transaction: nobody sees the name
     /// without a target, or the old target without a row.
     pub fn put(&self, name: Option<&Reference>, target: &Descriptor, labels: &Labels) -> Result<Put> {

@@ -39,12 +39,13 @@ mod layer_builder;
 mod lease;
 mod schema;
 mod snapshots;
+mod sources;
 mod tar_reader;
 #[cfg(test)]
 mod testing;
 mod unpack;
 
-pub use archive::{Import, Loaded};
+pub use archive::{Archive, Export, Import, Loaded};
 pub use content::{ContentStore, Follow, Ingest, Writer};
 pub use error::{Error, Result};
 pub use gc::Collected;
@@ -102,6 +103,11 @@ impl Store {
     /// prints as Docker's line.
     pub fn load(&self, archive: impl Read) -> Result<Vec<Loaded>> {
         archive::load(self, archive)
+    }
+
+    /// Prepares an archive of these images; `matcher` tells which platform a docker-archive's reader gets.
+    pub fn save(&self, images: &[Export], matcher: &oci::Matcher) -> Result<Archive> {
+        Archive::plan(self, images, matcher)
     }
 
     /// Makes an image of one tar, for this machine's platform; returns its id. `changes` are Dockerfile

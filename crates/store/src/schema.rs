@@ -7,10 +7,11 @@ use db::Migration;
 /// `images.name` is a full reference, or `dangling@<digest>` for an image that lost its last name.
 /// AUTOINCREMENT because a snapshot's id is its directory: a number must not come back while an
 /// older directory of that name may still wait for its deletion.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    component: "store",
-    version: 1,
-    sql: "CREATE TABLE images (
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        component: "store",
+        version: 1,
+        sql: "CREATE TABLE images (
             name TEXT PRIMARY KEY,
             digest TEXT NOT NULL,
             media_type TEXT NOT NULL,
@@ -35,7 +36,19 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             volatile INTEGER NOT NULL,
             created_ns INTEGER NOT NULL
           ) STRICT;",
-}];
+    },
+    // Where blobs were pulled from and pushed to: see sources.rs.
+    Migration {
+        component: "store",
+        version: 2,
+        sql: "CREATE TABLE blob_sources (
+                digest TEXT NOT NULL,
+                host TEXT NOT NULL,
+                repository TEXT NOT NULL,
+                PRIMARY KEY (digest, host, repository)
+              ) STRICT, WITHOUT ROWID;",
+    },
+];
 
 /// For `run.db`: active snapshots that die with the boot, so that making one syncs nothing.
 pub const RUN_MIGRATIONS: &[Migration] = &[Migration {

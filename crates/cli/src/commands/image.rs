@@ -12,15 +12,20 @@ use crate::stdio::AsyncIn;
 /// `pull`
 pub async fn pull(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let quiet = parsed.switch("quiet");
+    let all = parsed.switch("all-tags");
     let mut reference = Reference::parse(&parsed.args[0]).map_err(|e| Error::failed(chain(&e)))?;
-    if reference.is_name_only() {
+    if all && !reference.is_name_only() {
+        return Err(Error::failed("tag can't be used with --all-tags/-a"));
+    }
+    if !all && reference.is_name_only() {
         reference = reference.or_latest();
         if !quiet {
             session.out.line(&format!("Using default tag: {}", reference.tag().unwrap_or_default()))?;
         }
     }
     let client = session.client().await?;
-    run::pull(&client, &reference, (!quiet).then_some(session.out)).await?;
+    let wish = run::Wish { reference: &reference, platform: parsed.text("platform") };
+    run::pull(session, &client, wish, (!quiet).then_some(session.out)).await?;
     session.out.line(&reference.to_string())
 }
 

@@ -93,7 +93,7 @@ pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
     Ok(())
 }
 
-fn filters(parsed: &Parsed) -> Filters {
+pub(super) fn filters(parsed: &Parsed) -> Filters {
     let mut filters = Filters::new();
     for filter in parsed.list("filter") {
         if let Some((name, value)) = filter.split_once('=') {

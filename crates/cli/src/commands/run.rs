@@ -226,7 +226,7 @@ async fn make(session: &Session<'_>, client: &Client, plan: &mut Plan) -> Result
     if plan.pull == Pull::Always
         && let Some(reference) = &named
     {
-        pull_for(client, reference, &plan.platform, shown).await?;
+        pull(session, client, Wish { reference, platform: &plan.platform }, shown).await?;
     }
     let created = match client.container_create(&plan.name, &platform, &plan.request).await {
         Err(error) if error.is_not_found() && plan.pull == Pull::Missing && named.is_some() => {
@@ -235,7 +235,7 @@ async fn make(session: &Session<'_>, client: &Client, plan: &mut Plan) -> Result
                 // Standard output is for the container's id alone.
                 session.err.line(&format!("Unable to find image '{}' locally", reference.familiar()))?;
             }
-            pull_for(client, reference, &plan.platform, shown).await?;
+            pull(session, client, Wish { reference, platform: &plan.platform }, shown).await?;
             client.container_create(&plan.name, &platform, &plan.request).await?
         }
         other => other?,
@@ -328,17 +328,22 @@ impl Drop for IdFile {
     }
 }
 
-/// Pulls an image and shows it.
-pub async fn pull(client: &Client, reference: &Reference, out: Option<Out>) -> Result<(), Error> {
-    pull_for(client, reference, "", out).await
+/// What to pull: all tags when the reference has none.
+pub struct Wish<'a> {
+    /// The image.
+    pub reference: &'a Reference,
+    /// `os/arch`, or empty for the engine's own.
+    pub platform: &'a str,
 }
 
-async fn pull_for(
+/// Pulls an image and shows it.
+pub async fn pull(
+    session: &Session<'_>,
     client: &Client,
-    reference: &Reference,
-    platform: &str,
+    wish: Wish<'_>,
     out: Option<Out>,
 ) -> Result<(), Error> {
+    let reference = wish.reference;
     let tag = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.unwrap_or_default().to_owned(),
@@ -346,8 +351,8 @@ async fn pull_for(
     let options = PullOptions {
         from_image: reference.name(),
         tag,
-        platform: platform.to_lowercase(),
-        ..PullOptions::default()
+        platform: wish.platform.to_lowercase(),
+        auth: Some(crate::credentials::for_reference(&session.config, reference)),
     };
     show_progress(client.image_pull(&options).await?, out).await
 }

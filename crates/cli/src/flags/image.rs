@@ -5,9 +5,9 @@ use crate::grammar::{Flag, Kind};
 
 /// `pull`
 pub static PULL: &[Flag] = &[
-    Flag::switch("all-tags", "Download all tagged images in the repository").short('a').later(),
+    Flag::switch("all-tags", "Download all tagged images in the repository").short('a'),
     Flag::switch("disable-content-trust", "Skip image verification").default("true").later(),
-    Flag::text("platform", "Set platform if server is multi-platform capable").later(),
+    Flag::text("platform", "Set platform if server is multi-platform capable"),
     Flag::switch("quiet", "Suppress verbose output").short('q'),
 ];
 

@@ -39,6 +39,17 @@ impl Filter {
         Ok(filter)
     }
 
+    /// The image with those of its names that the references ask for.
+    pub(crate) fn narrowed(&self, image: &ImageInfo) -> ImageInfo {
+        let mut image = image.clone();
+        if !self.references.is_empty() {
+            image.tags.retain(|tag| self.references.iter().any(|pattern| matches(pattern, tag)));
+            let names: Vec<&str> = image.tags.iter().map(|tag| repository(tag)).collect();
+            image.digests.retain(|digest| names.contains(&repository(digest)));
+        }
+        image
+    }
+
     /// Whether an image is shown.
     pub(crate) fn passes(&self, image: &ImageInfo) -> bool {
         let label = |wanted: &String| match wanted.split_once('=') {
@@ -63,9 +74,13 @@ fn boolean(name: &str, values: &[String]) -> Result<bool, Refusal> {
 
 /// Go's `path.Match` for `*` and `?` over the whole name, with or without its tag (distribution's FamiliarMatch).
 fn matches(pattern: &str, tag: &str) -> bool {
-    let name = tag.split_once('@').map_or(tag, |(name, _)| name);
-    let name = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
-    glob(pattern.as_bytes(), tag.as_bytes()) || glob(pattern.as_bytes(), name.as_bytes())
+    glob(pattern.as_bytes(), tag.as_bytes()) || glob(pattern.as_bytes(), repository(tag).as_bytes())
+}
+
+/// A name without tag and digest.
+fn repository(name: &str) -> &str {
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name)
 }
 
 fn glob(pattern: &[u8], text: &[u8]) -> bool {

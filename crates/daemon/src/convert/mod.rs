@@ -5,6 +5,7 @@ pub(crate) mod create;
 mod host;
 pub(crate) mod image;
 pub(crate) mod inspect;
+pub(crate) mod moment;
 pub(crate) mod summary;
 pub(crate) mod system;
 pub(crate) mod words;

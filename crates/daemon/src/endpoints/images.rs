@@ -3,11 +3,11 @@
 use std::io::{self, Read};
 
 use api::go::decode;
-use api::image::{ImageDelete, ImageSummary, Platform};
+use api::image::{HistoryItem, ImageDelete, ImageSummary, Platform, PruneReport};
 use api::query::Query;
 use api::system::Message;
 use bytes::{Buf, Bytes};
-use engine::images::Removed;
+use engine::images::{PruneFilter, Removed};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::call::Call;
 use crate::convert::image;
+use crate::convert::moment::moment;
 use crate::endpoints::pull;
 use crate::reply::{self, CHUNKS_IN_FLIGHT, Refusal, Reply};
 use crate::server::Router;
@@ -32,7 +33,7 @@ pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> 
     let list: Vec<ImageSummary> = found
         .iter()
         .filter(|info| filter.passes(info))
-        .map(|info| image::summary(info, call.version))
+        .map(|info| image::summary(&filter.narrowed(info), call.version))
         .collect();
     Ok(reply::json(StatusCode::OK, &list))
 }
@@ -59,13 +60,7 @@ pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal
     }
     let (name, force) = (call.name.clone(), call.query.flag("force"));
     let removed = router.block(&call.tracing, move |engine| engine.remove_image(&name, force)).await?;
-    let lines: Vec<ImageDelete> = removed
-        .into_iter()
-        .map(|line| match line {
-            Removed::Untagged(untagged) => ImageDelete { untagged, ..ImageDelete::default() },
-            Removed::Deleted(deleted) => ImageDelete { deleted, ..ImageDelete::default() },
-        })
-        .collect();
+    let lines: Vec<ImageDelete> = removed.into_iter().map(removal).collect();
     Ok(reply::json(StatusCode::OK, &lines))
 }
 
@@ -132,6 +127,114 @@ pub(super) async fn load(router: &Router, mut call: Call) -> Result<Reply, Refus
         }
     });
     Ok(answer)
+}
+
+pub(super) async fn tag(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    call.pass_over_body().await;
+    let (repo, tag) = (call.query.get("repo"), call.query.get("tag"));
+    if repo.is_empty() {
+        // dockerd takes this for "nothing to do".
+        return Ok(reply::empty(StatusCode::OK));
+    }
+    let mut target = oci::Reference::parse(repo).map_err(engine::Error::from)?;
+    if !tag.is_empty() {
+        if !oci::is_tag(tag) {
+            return Err(Refusal::bad_request("invalid tag format"));
+        }
+        target = target.name_only().with_tag(tag).map_err(engine::Error::from)?;
+    }
+    let name = call.name.clone();
+    router.block(&call.tracing, move |engine| engine.tag_image(&name, &target)).await?;
+    Ok(reply::empty(StatusCode::CREATED))
+}
+
+pub(super) async fn history(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let platform = if call.since(48) { platform_of(&call.query)? } else { None };
+    let name = call.name.clone();
+    let steps =
+        router.block(&call.tracing, move |engine| engine.image_history(&name, platform.as_ref())).await?;
+    let items: Vec<HistoryItem> = steps
+        .into_iter()
+        .map(|step| HistoryItem {
+            comment: step.comment,
+            created: step.created,
+            created_by: step.created_by,
+            id: step.id,
+            size: i64::try_from(step.size).unwrap_or(i64::MAX),
+            tags: (!step.tags.is_empty()).then_some(step.tags),
+        })
+        .collect();
+    Ok(reply::json(StatusCode::OK, &items))
+}
+
+pub(super) async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    call.pass_over_body().await;
+    let filters = api::filters::Filters::parse(call.query.get("filters"))?;
+    let filter = prune_filter(&filters)?;
+    let (removed, bytes) = router.block(&call.tracing, move |engine| engine.prune_images(&filter)).await?;
+    let report = PruneReport {
+        images_deleted: (!removed.is_empty()).then(|| removed.into_iter().map(removal).collect()),
+        space_reclaimed: i64::try_from(bytes).unwrap_or(i64::MAX),
+    };
+    Ok(reply::json(StatusCode::OK, &report))
+}
+
+fn prune_filter(filters: &api::filters::Filters) -> Result<PruneFilter, Refusal> {
+    let mut filter = PruneFilter::default();
+    let label = |text: &String| match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (text.clone(), None),
+    };
+    for (name, values) in filters.iter() {
+        let bad = || Refusal::bad_request(format!("invalid filter '{name}=[{}]'", values.join(" ")));
+        match name {
+            "dangling" => {
+                filter.all = match values {
+                    [one] if matches!(one.as_str(), "1" | "true") => false,
+                    [one] if matches!(one.as_str(), "0" | "false") => true,
+                    _ => return Err(bad()),
+                }
+            }
+            "label" => filter.labels = values.iter().map(label).collect(),
+            "label!" => filter.not_labels = values.iter().map(label).collect(),
+            "until" => {
+                let [text] = values else { return Err(bad()) };
+                filter.until_ns = Some(moment(text).ok_or_else(|| {
+                    Refusal::bad_request(format!("failed to parse value as time or duration: \"{text}\""))
+                })?);
+            }
+            other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
+        }
+    }
+    Ok(filter)
+}
+
+fn removal(line: Removed) -> ImageDelete {
+    match line {
+        Removed::Untagged(untagged) => ImageDelete { untagged, ..ImageDelete::default() },
+        Removed::Deleted(deleted) => ImageDelete { deleted, ..ImageDelete::default() },
+    }
+}
+
+/// `platform` as JSON, if it is given.
+pub(super) fn platform_of(query: &Query) -> Result<Option<oci::Platform>, Refusal> {
+    let text = query.get("platform");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let given: Platform = decode(text.as_bytes())
+        .map_err(|error| Refusal::bad_request(format!("failed to parse platform: {error}")))?;
+    if given.os.is_empty() || given.architecture.is_empty() {
+        return Err(Refusal::bad_request("both OS and Architecture must be provided"));
+    }
+    let platform = oci::Platform {
+        os: given.os,
+        architecture: given.architecture,
+        variant: given.variant,
+        os_version: given.os_version,
+        os_features: given.os_features.unwrap_or_default(),
+    };
+    Ok(Some(platform.normalised()))
 }
 
 /// A JSON platform that must be this host's; others are the work of a later version.

@@ -6,7 +6,10 @@ mod containers;
 mod exec;
 mod images;
 mod logs;
+mod progress;
 mod pull;
+mod push;
+mod save;
 mod system;
 
 use http::StatusCode;
@@ -54,6 +57,14 @@ pub(crate) async fn handle(
         E::ImageRemove => images::remove(router, call).await,
         E::ImageCreate => images::create(router, call).await,
         E::ImageLoad => images::load(router, call).await,
+        E::ImageTag => images::tag(router, call).await,
+        E::ImageHistory => images::history(router, call).await,
+        E::ImagePush => push::push(router, call).await,
+        E::ImagePrune => images::prune(router, call).await,
+        E::ImageSearch => push::search(router, call).await,
+        E::Auth => push::login(router, call).await,
+        E::Distribution => push::distribution(router, call).await,
+        E::ImageSave => save::save(router, call).await,
         E::NetworkList => system::networks(router, call).await,
         E::NetworkInspect => system::network(router, call).await,
         E::VolumeList => Ok(system::volumes()),

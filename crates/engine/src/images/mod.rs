@@ -1,12 +1,22 @@
 //! Images: names for content in the store, found as Docker's CLI names them.
 
 mod hello;
+mod history;
+mod names;
+mod prune;
 mod pull;
+mod push;
 mod remove;
+mod save;
 
 pub use hello::NAME as HELLO;
+pub use history::Step;
+pub use prune::PruneFilter;
 pub use pull::{Progress, PullEvent};
+pub use push::{Found, Instead, SearchFilter};
+pub use registry::{Credentials, Remote};
 pub use remove::Removed;
+pub use save::Saved;
 
 use crate::Engine;
 use crate::error::{Error, Kind, Result, chain};
@@ -94,7 +104,12 @@ impl Engine {
         for image in self.store()?.images().list()? {
             by_id.entry(image.target.digest.to_string()).or_default().push(image);
         }
-        let mut all = by_id.into_values().map(|rows| self.image_info(&rows)).collect::<Result<Vec<_>>>()?;
+        let sorted = |mut rows: Vec<Image>| {
+            rows.sort_by_cached_key(|row| row.name.as_ref().map(ToString::to_string));
+            rows
+        };
+        let mut all =
+            by_id.into_values().map(|rows| self.image_info(&sorted(rows))).collect::<Result<Vec<_>>>()?;
         all.sort_by(|a, b| b.created_ns.cmp(&a.created_ns).then_with(|| a.id.cmp(&b.id)));
         Ok(all)
     }

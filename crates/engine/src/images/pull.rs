@@ -13,6 +13,8 @@ pub enum PullEvent {
     Progress(Progress),
     /// A line of ours.
     Status(String),
+    /// A push did not send what was asked for.
+    Instead(super::Instead),
 }
 
 impl Engine {
@@ -21,6 +23,7 @@ impl Engine {
         &self,
         name: &str,
         platform: Option<&str>,
+        credentials: registry::Credentials,
         mut tell: impl FnMut(PullEvent) + Send,
     ) -> Result<()> {
         let reference = Reference::parse(name)?;
@@ -36,16 +39,44 @@ impl Engine {
             None => Platform::host(),
         };
         let store = self.store()?.clone();
-        let client = registry::Client::new();
+        let client = self.registry()?.with_credentials(credentials);
         client
             .pull(&reference, &platform, &store, |p| tell(PullEvent::Progress(p)))
             .await
-            .map_err(registry_error)?;
+            .map_err(|error| denied(error, &reference))?;
+        Ok(())
+    }
+
+    /// Pulls every tag of a repository.
+    pub async fn pull_all_tags(
+        &self,
+        repository: &str,
+        platform: Option<&str>,
+        credentials: registry::Credentials,
+        mut tell: impl FnMut(PullEvent) + Send,
+    ) -> Result<()> {
+        let name = Reference::parse(repository)?.name_only();
+        let client = self.registry()?.with_credentials(credentials.clone());
+        for tag in client.tags(&name).await.map_err(registry_error)? {
+            let one = name.clone().with_tag(&tag)?.to_string();
+            self.pull_image(&one, platform, credentials.clone(), &mut tell).await?;
+        }
         Ok(())
     }
 }
 
-fn registry_error(error: registry::Error) -> Error {
+/// A registry does not tell whether what somebody may not read exists; dockerd's text says so.
+fn denied(error: registry::Error, reference: &Reference) -> Error {
+    if !error.is_insufficient_scope() {
+        return registry_error(error);
+    }
+    Error::not_found(format!(
+        "pull access denied for {}, repository does not exist or may require 'docker login'",
+        reference.familiar_name()
+    ))
+}
+
+pub(super) fn registry_error(error: registry::Error) -> Error {
     let kind = match error.kind() {
         registry::Kind::NotFound => Kind::NotFound,
         registry::Kind::Unauthorized => Kind::Unauthorized,
@@ -54,5 +85,10 @@ fn registry_error(error: registry::Error) -> Error {
         registry::Kind::Invalid => Kind::InvalidParameter,
         registry::Kind::Internal => Kind::Internal,
     };
-    Error::new(kind, chain(&error))
+    let class = match &error {
+        // containerd's class of error, which dockerd shows here.
+        registry::Error::Schema1(_) => "not implemented: ",
+        _ => "",
+    };
+    Error::new(kind, format!("{class}{}", chain(&error)))
 }

@@ -219,6 +219,10 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> Option<()> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.ok()?);
+            // A TLS record: this server speaks none, and ends as most do.
+            if head == [0x16] {
+                return None;
+            }
         }
         let request = parse(&String::from_utf8(head).unwrap());
         state.requests.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,50 @@
+//! `image prune`.
+
+use std::io::{BufRead, BufReader, Read};
+
+use super::list::filters;
+use crate::error::Error;
+use crate::grammar::Parsed;
+use crate::session::Session;
+use crate::units::human_size;
+
+const DANGLING: &str = "WARNING! This will remove all dangling images.";
+const ALL: &str = "WARNING! This will remove all images without at least one container associated to them.";
+/// An answer is one word.
+const MAX_ANSWER_BYTES: u64 = 1024;
+
+/// `image prune`
+pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let all = parsed.switch("all");
+    let mut filters = filters(parsed);
+    filters.add("dangling", if all { "false" } else { "true" });
+    if !parsed.switch("force") && !confirmed(session, if all { ALL } else { DANGLING })? {
+        return Ok(());
+    }
+    let report = session.client().await?.image_prune(&filters).await?;
+    let removed = report.images_deleted.unwrap_or_default();
+    let mut text = String::new();
+    if !removed.is_empty() {
+        text.push_str("Deleted Images:\n");
+        for image in removed {
+            match image.untagged.as_str() {
+                "" => text.push_str(&format!("deleted: {}\n", image.deleted)),
+                name => text.push_str(&format!("untagged: {name}\n")),
+            }
+        }
+        text.push('\n');
+    }
+    text.push_str(&format!("Total reclaimed space: {}\n", human_size(report.space_reclaimed, 4)));
+    session.out.write(text.as_bytes())
+}
+
+fn confirmed(session: &Session<'_>, warning: &str) -> Result<bool, Error> {
+    session.out.write(format!("{warning}\nAre you sure you want to continue? [y/N] ").as_bytes())?;
+    let input: std::fs::File =
+        session.stdin.try_clone_to_owned().map_err(|e| Error::io("standard input", e))?.into();
+    let mut answer = String::new();
+    BufReader::new(input.take(MAX_ANSWER_BYTES))
+        .read_line(&mut answer)
+        .map_err(|e| Error::io("read the answer", e))?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
