@@ -23,7 +23,7 @@ pub struct Config {
     /// It names or holds credentials for registries.
     pub has_credentials: bool,
     /// What `proxies` says for engines, by their addresses or as `default`.
-    proxies: Vec<(String, Json)>,
+    pub(crate) proxies: Vec<(String, Json)>,
     /// Why the file could not be used, if so.
     pub problem: Option<String>,
 }

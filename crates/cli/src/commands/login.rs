@@ -87,7 +87,7 @@ async fn with_stored(session: &Session<'_>, stored: &AuthConfig) -> Result<bool,
     )?;
     match session.client().await?.registry_login(stored).await {
         Ok(answer) => session.out.line(&answer.status).map(|()| true),
-        Err(api::Error::Engine { status, .. }) if status == 401 => {
+        Err(api::Error::Engine { status: 401, .. }) => {
             session.err.line("Stored credentials invalid or expired")?;
             Ok(false)
         }

@@ -14,7 +14,7 @@ pub enum PullEvent {
     /// A line of ours.
     Status(String),
     /// A push did not send what was asked for.
-    Instead(super::Instead),
+    Instead(Box<super::Instead>),
 }
 
 impl Engine {

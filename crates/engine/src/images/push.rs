@@ -89,7 +89,7 @@ impl Engine {
             return pushed.map(drop).map_err(push_error);
         }
         client.push(name, &manifest, &store, |p| tell(PullEvent::Progress(p))).await.map_err(push_error)?;
-        tell(PullEvent::Instead(Instead { index: target, manifest }));
+        tell(PullEvent::Instead(Box::new(Instead { index: target, manifest })));
         Ok(())
     }
 
