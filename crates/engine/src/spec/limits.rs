@@ -193,6 +193,8 @@ fn block_io(limits: &mut Limits, machine: &Machine, warnings: &mut Vec<String>) 
 mod tests {
     use super::*;
 
+    type Change = fn(&mut HostConfig);
+
     fn machine() -> Machine {
         Machine {
             cpus: 2,
@@ -206,12 +208,12 @@ mod tests {
 
     #[test]
     fn what_docker_refuses_in_its_words() {
-        let limits = |change: fn(&mut HostConfig)| {
+        let limits = |change: Change| {
             let mut host = HostConfig::default();
             change(&mut host);
             validate(&mut host, &machine())
         };
-        let cases: &[(fn(&mut HostConfig), &str)] = &[
+        let cases: &[(Change, &str)] = &[
             (|h| h.memory = 1, "Minimum memory limit allowed is 6MB"),
             (|h| h.limits.memory_reservation = 100, "Minimum memory reservation allowed is 6MB"),
             (
