@@ -238,6 +238,38 @@ const THE_REST: &[Case] = &[
     ),
 ];
 
+/// The small commands on one container.
+const COMMANDS: &[Case] = &[
+    case(
+        "restart",
+        &[
+            "$E run -d --name aaa $R/busybox sleep 1000 >/dev/null; $E create --name bbb $R/busybox sleep 1000 >/dev/null; $E restart -t 0 aaa bbb; $E ps --format '{{.Names}}' | sort; $E restart -s KILL aaa; $E restart --time 0 bbb",
+            "$E restart nosuch; $E restart -s x aaa; $E restart -t 1 --time 2 aaa; $E restart",
+            "$E run -d --rm --name ccc $R/busybox sleep 1000 >/dev/null; $E restart -t 0 ccc; $E ps -a --format '{{.Names}}' --filter name=ccc; $E stop -t 0 ccc; sleep 0.5; $E ps -aq --filter name=ccc; $E rm -f aaa bbb",
+        ],
+    ),
+    case(
+        "rename",
+        &[
+            "$E create --name aaa $R/busybox >/dev/null; $E create --name bbb $R/busybox >/dev/null; $E rename aaa bbb 2>&1 | sed 's/[0-9a-f]\\{64\\}/ID/'; $E rename aaa aaa; $E rename aaa 'x y'; $E rename nosuch x; $E rename aaa ''; $E rename aaa; $E rename",
+            "$E rename aaa ccc; $E ps -a --format '{{.Names}}'; $E rm bbb ccc",
+        ],
+    ),
+    case(
+        "top and port",
+        &[
+            "$E run -d --name aaa -p 8080:80 -p 127.0.0.1:8081:81/udp --expose 99 $R/busybox sleep 1000 >/dev/null; $E create --name bbb $R/busybox >/dev/null",
+            "$E top aaa -o pid,comm | sed 's/[0-9][0-9]* /N /'; $E top aaa -o comm; $E top nosuch; $E top",
+            "$E port aaa; $E port aaa 80; $E port aaa 81/udp; $E port aaa 81; $E port aaa 99; $E port bbb; $E port nosuch; $E port aaa x; $E port aaa 80/x; $E port; $E rm -f aaa bbb",
+        ],
+    ),
+];
+
+#[test]
+fn commands() {
+    compare(COMMANDS);
+}
+
 #[test]
 fn the_rest() {
     compare(THE_REST);

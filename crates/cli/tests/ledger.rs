@@ -82,6 +82,8 @@ fn engine() -> Engine {
             "GET /exec/e1/json" => json(200, r#"{"ID":"e1","ExitCode":0}"#),
             "GET /info" => json(200, r#"{"ID":"fake","OSType":"linux"}"#),
             "GET /version" => json(200, r#"{"Version":"28.5.2","ApiVersion":"1.51"}"#),
+            "GET /images/search" | "GET /images/busybox/history" => json(200, "[]"),
+            "POST /auth" => json(200, r#"{"Status":"Login Succeeded"}"#),
             line if line.starts_with("GET /images/") => json(200, r#"{"Id":"sha256:0"}"#),
             line if line.starts_with("DELETE /images/") => json(200, "[]"),
             line if line.starts_with("POST /images/") => json(200, "{}"),

@@ -240,8 +240,8 @@ const CASES: &[Case] = &[
                 json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid"]}),
             );
         },
-        script: "cut -d: -f3 /proc/self/cgroup | sort -u; mkdir /sys/fs/cgroup/x 2>/dev/null || echo ro; \
-                 cat $(find /sys/fs/cgroup -name cgroup.procs -maxdepth 2 2>/dev/null | head -1) | head -1",
+        script: "cut -d: -f3 /proc/self/cgroup | sort -u; f=$(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs 2>/dev/null | head -1); \
+                 mkdir ${f%/*}/x 2>/dev/null || echo ro; cat $(find /sys/fs/cgroup -name cgroup.procs -maxdepth 2 2>/dev/null | head -1) | head -1",
         expected: "/\nro\n1",
     },
     Case {
