@@ -188,6 +188,8 @@ fn answer(request: &Request) -> Answer {
         (_, ["containers", _, "logs"]) => json(200, ""),
         (_, ["containers", _, "exec"]) => json(201, r#"{"Id":"e1"}"#),
         ("GET", ["exec", ..]) => json(200, r#"{"ID":"e1","ExitCode":0}"#),
+        ("GET", ["images", "search"] | ["images", _, "history"]) => json(200, "[]"),
+        (_, ["auth"]) => json(200, r#"{"Status":"Login Succeeded"}"#),
         ("GET", ["images", ..]) => json(200, r#"{"Id":"sha256:0","RepoTags":[]}"#),
         ("DELETE", ["images", ..]) => json(200, "[]"),
         ("POST", ["images", ..]) => json(200, "{}"),

@@ -105,12 +105,16 @@ fn archives_keep_digests(host: &TestHost, engine: Engine) {
     let nginx = "127.0.0.1:5000/nginx:1.22";
     host.cli(engine, &["save", "-o", "/tmp/all.tar", "bb", BUSYBOX, LAYERED, nginx]).ok();
     assert_eq!(host.sh("stat -c %a /tmp/all.tar; ls -A /tmp").ok(), "600\nall.tar");
-    // By standard output it is the same archive.
-    host.sh_with(engine, &format!("$E save bb {BUSYBOX} {LAYERED} {nginx} | cmp - /tmp/all.tar")).ok();
+    // By standard output it is the same archive; dockerd's differ from one time to the next.
+    if engine != Engine::Docker {
+        host.sh_with(engine, &format!("$E save bb {BUSYBOX} {LAYERED} {nginx} | cmp - /tmp/all.tar")).ok();
+    }
     let listed = host.sh("tar tf /tmp/all.tar | grep -v blobs/sha256/.");
     assert_eq!(listed.ok(), "blobs/\nblobs/sha256/\nindex.json\nmanifest.json\noci-layout");
-    let tags = host.sh("tar xOf /tmp/all.tar manifest.json | grep -o '\"RepoTags\":[^]]*]' | head -1");
-    assert_eq!(tags.ok(), format!("\"RepoTags\":[\"bb:1\",\"bb:2\",\"{BUSYBOX}\"]"));
+    // dockerd writes the images in any order.
+    let tags = host.sh("tar xOf /tmp/all.tar manifest.json | grep -o '\"RepoTags\":[^]]*]'");
+    let wanted = format!("\"RepoTags\":[\"bb:1\",\"bb:2\",\"{BUSYBOX}\"]");
+    assert!(tags.ok().lines().any(|line| line == wanted), "{tags}");
     for other in [Engine::Docker, Engine::Tare] {
         if other == Engine::Docker && engine != Engine::Docker {
             host.start(other);
