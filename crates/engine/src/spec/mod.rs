@@ -290,13 +290,13 @@ fn sets(list: Vec<String>, uid: u32) -> spec::Capabilities {
     }
 }
 
-/// Whether the container has a cgroup namespace of its own. Docker: on v2, except for privileged containers; on v1
-/// the host's.
+/// Whether the container has a cgroup namespace of its own. Docker: on v2, privileged ones too; on v1 the
+/// host's.
 pub(crate) fn private_cgroups(host: &crate::HostConfig, cgroup_v2: bool) -> bool {
     match host.namespaces.cgroup.as_str() {
         "host" => false,
         "private" => true,
-        _ => cgroup_v2 && !host.privileged,
+        _ => cgroup_v2,
     }
 }
 
