@@ -47,8 +47,10 @@ impl Rootfs<'_> {
     fn mask(&self, path: &Path, masks: &mut Masks) -> Result<()> {
         let Some(target) = self.existing(path)? else { return Ok(()) };
         let is_folder = FileType::from_raw_mode(fstat(&target).what(|| "fstat()")?.st_mode).is_dir();
-        let mask = if is_folder { masks.folder()? } else { masks.file(self)? };
-        let tree = open_tree_clone(mask.as_fd(), Path::new(""), false)?;
+        if is_folder {
+            return masks.cover_folder(&target);
+        }
+        let tree = open_tree_clone(masks.file(self)?.as_fd(), Path::new(""), false)?;
         Ok(attach_detached_fd(tree.as_fd(), target.as_fd())?)
     }
 
@@ -66,6 +68,7 @@ impl Rootfs<'_> {
 #[derive(Default)]
 struct Masks {
     file: Option<OwnedFd>,
+    /// Attached over the first masked folder.
     folder: Option<OwnedFd>,
 }
 
@@ -82,13 +85,18 @@ impl Masks {
         self.file.as_ref().ok_or_else(|| Error::kernel("/dev/null", Errno::NODEV))
     }
 
-    fn folder(&mut self) -> Result<&OwnedFd> {
-        if self.folder.is_none() {
-            let fd = mounts::detached("tmpfs", "tmpfs", "")?;
-            mounts::make_read_only(fd.as_fd(), false)?;
-            self.folder = Some(fd);
+    /// The first folder gets the tmpfs itself, the others clones of it: before Linux 6.15 a mount can be cloned only
+    /// when it is attached in the caller's mount namespace.
+    fn cover_folder(&mut self, target: &OwnedFd) -> Result<()> {
+        if let Some(attached) = &self.folder {
+            let tree = open_tree_clone(attached.as_fd(), Path::new(""), false)?;
+            return Ok(attach_detached_fd(tree.as_fd(), target.as_fd())?);
         }
-        self.folder.as_ref().ok_or_else(|| Error::kernel("tmpfs", Errno::NODEV))
+        let fd = mounts::detached("tmpfs", "tmpfs", "")?;
+        mounts::make_read_only(fd.as_fd(), false)?;
+        attach_detached_fd(fd.as_fd(), target.as_fd())?;
+        self.folder = Some(fd);
+        Ok(())
     }
 }
 
