@@ -218,6 +218,8 @@ fn qemu_command(disk: &Disk, programs: &File) -> Command {
 fn programs() -> Result<File> {
     let folder = std::env::var_os("TARE_BIN_DIR").context("TARE_BIN_DIR is not set")?;
     let mut archive = tar::Builder::new(nameless()?);
+    // busybox's tar knows no sparse files.
+    archive.sparse(false);
     for name in ["tare", "tare-runtime"] {
         let path = Path::new(&folder).join(name);
         archive.append_path_with_name(&path, name).with_context(|| format!("pack {}", path.display()))?;

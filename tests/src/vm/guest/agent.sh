@@ -8,7 +8,11 @@ export HOME=/root LANG=C.UTF-8 TERM=xterm USER=root
 cd /root
 set -- /dev/vport*p1
 exec 3<>"$1"
-echo ready >&3
+if [ -e /run/vm/complete ]; then
+  echo ready >&3
+else
+  echo 'incomplete: see the console' >&3
+fi
 while IFS=: read -r limit script <&3; do
   printf %s "$script" | base64 -d >/run/vm/script
   timeout -k 2 "$limit" sh /run/vm/script </dev/null >/run/vm/out 2>/run/vm/err 3>&-

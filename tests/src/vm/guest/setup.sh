@@ -14,4 +14,6 @@ mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate cgroup2 /sys/fs/cgroup
 mkdir -p /run/vm
 hostname -F /etc/hostname 2>/dev/null || busybox hostname tare-vm
 ip link set lo up
-busybox tar -xf /dev/vdb -C /opt/tare
+if busybox tar -xf /dev/vdb -C /opt/tare; then
+  : >/run/vm/complete
+fi
