@@ -1,6 +1,7 @@
 //! [`Vm`]: a whole machine with Debian 12's stock kernel on pure cgroup v2, for what namespaces cannot show.
 //!
-//! QEMU emulates it, because /dev/kvm, where there is one, boots no stock kernel on the machines that the tests run on.
+//! QEMU emulates it: /dev/kvm, where there is one, boots no stock kernel on the machines that the tests run on
+//! (TARE_TEST_VM_ACCEL=kvm tries it where it may).
 //! It has no network card: all traffic is inside it. Its disks have no names on the host (O_TMPFILE, or a temporary
 //! file that QEMU unlinks), and it dies with the test that started it, so a killed test leaves nothing behind.
 //! Many cases share one boot: a container start is some twenty times slower than on the host.
@@ -77,14 +78,20 @@ pub struct Vm {
     console: Arc<Mutex<Vec<String>>>,
     /// How long the boot took, until the first command could be sent.
     pub boot_time: Duration,
+    /// Whether the machine has stopped answering.
+    lost: bool,
     _programs: File,
 }
 
 impl Vm {
+    /// Whether this host can run one; the reason is printed when not.
+    pub fn can_boot() -> bool {
+        check_host().map_err(|why| host::skip(&why)).is_ok()
+    }
+
     /// Boots a machine, or gives `None` with the reason printed where this host cannot run one.
     pub fn boot(disk: &Disk) -> Option<Vm> {
-        if let Err(why) = check_host() {
-            host::skip(&why);
+        if !Vm::can_boot() {
             return None;
         }
         Some(Vm::try_boot(disk).unwrap_or_else(|error| panic!("the virtual machine: {error:#}")))
@@ -93,7 +100,15 @@ impl Vm {
     /// Runs a shell script as root in the machine.
     #[track_caller]
     pub fn sh(&mut self, script: &str) -> Output {
-        self.run(script).unwrap_or_else(|error| panic!("$ {script}\n{error:#}"))
+        self.run(script).unwrap_or_else(|error| {
+            self.lost = true;
+            panic!("$ {script}\n{error:#}")
+        })
+    }
+
+    /// Whether the machine has stopped answering: nothing more can be asked of it.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Cuts the power: nothing that the machine has not written reaches its disk.
@@ -124,7 +139,15 @@ impl Vm {
         let (shared, stderr) =
             (Arc::clone(&console), BufReader::new(qemu.stderr.take().context("no stderr")?));
         std::thread::spawn(move || keep_last_lines(stderr, &shared));
-        let mut vm = Vm { qemu, commands, answers, console, boot_time: Duration::ZERO, _programs: programs };
+        let mut vm = Vm {
+            qemu,
+            commands,
+            answers,
+            console,
+            boot_time: Duration::ZERO,
+            lost: false,
+            _programs: programs,
+        };
         let greeting = vm.answer(BOOT_LIMIT).context("boot")?;
         ensure!(greeting == "ready", "the machine says {greeting:?} instead of ready\n{}", vm.console());
         vm.boot_time = start.elapsed();
@@ -200,7 +223,8 @@ fn qemu_command(disk: &Disk, programs: &File) -> Command {
     command.args(tie).args(["timeout", "--foreground", "--signal=KILL", &limit]);
     command.arg("setpriv").args(tie).arg(QEMU);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
-    command.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"]);
+    let accel = std::env::var("TARE_TEST_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_string());
+    command.args(["-machine", "q35", "-accel", &accel, "-cpu", "max", "-smp", "2", "-m", "2048"]);
     command.args(["-kernel", &file("vmlinuz"), "-initrd", &file("initrd")]);
     // Without no_timer_check the kernel may panic when the emulator is slow.
     command.args(["-append", "console=ttyS0 no_timer_check panic=-1 quiet"]);
