@@ -7,19 +7,11 @@ use std::time::{Duration, Instant};
 use super::Vm;
 
 /// Prints a line for everything that may not be left: processes and their network namespaces, mounts, veths, nft
-/// elements, cgroups, folders of containers. Processes of the agent itself and kernel threads do not count.
+/// elements, cgroups, folders of containers. Kernel threads and what belongs to this look itself do not count.
 const LOOK: &str = r#"
-for dir in /proc/[0-9]*; do
-  pid=${dir#/proc/}
-  { IFS= read -r command <"$dir/cmdline"; } 2>/dev/null
-  command=$(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null)
-  case "$command" in
-    ''|*/run/vm/script*|/etc/vm/*|'tr '*) continue;;
-  esac
-  echo "process $pid $command"
-done
-for net in /proc/[0-9]*/ns/net; do readlink "$net" 2>/dev/null; done | sort -u | sed 's/^/netns /'
-awk '{print "mount", $2, $3}' /proc/mounts 2>/dev/null || cut -d' ' -f2,3 /proc/mounts | sed 's/^/mount /'
+ps --ppid 2 -p 2 --deselect -o pid=,args= | grep -v -e /run/vm/script -e /etc/vm/ -e ' ps --ppid' -e ' grep -v' | sed 's/^ */process /'
+readlink /proc/[0-9]*/ns/net | sort -u | sed 's/^/netns /'
+cut -d' ' -f2,3 /proc/mounts | sed 's/^/mount /'
 ip -o link show type veth | cut -d: -f2 | sed 's/^/veth/'
 nft list ruleset 2>/dev/null | tr -d '\n' | grep -o 'elements = {[^}]*}' | sed 's/^/nft /'
 find /sys/fs/cgroup -mindepth 2 -type d | sed 's/^/cgroup /'

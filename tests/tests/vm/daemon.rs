@@ -11,7 +11,7 @@ pub fn dockers_cli_and_a_killed_daemon(vm: &mut Vm) {
     let before = State::of(vm);
     start(vm);
     let version = vm.sh(&format!(
-        "{DOCKER} docker version --format '{{{{.Server.KernelVersion}}}} {{{{.Server.ApiVersion}}}}'"
+        "{DOCKER} docker version --format '{{{{.Server.KernelVersion}}}} {{{{.Server.APIVersion}}}}'"
     ));
     assert!(version.ok().starts_with("6.1.") && version.ok().ends_with(" 1.51"), "{version}");
     let info = vm.sh(&format!("{DOCKER} docker info --format '{{{{.CgroupVersion}}}} {{{{.CgroupDriver}}}} {{{{.MemoryLimit}}}} {{{{.PidsLimit}}}}'"));

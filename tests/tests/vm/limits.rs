@@ -42,7 +42,7 @@ pub fn the_files_hold_what_was_asked(vm: &mut Vm) {
     // The block device's number is the kernel's to choose.
     for (flags, file, _) in FILES {
         script.push_str(&format!(
-            "tare run --rm {flags} {BUSYBOX} sed -z 's/\\n*$/\\n/' /sys/fs/cgroup/{file}\n"
+            "tare run --rm {flags} {BUSYBOX} sh -c 'echo $(cat /sys/fs/cgroup/{file})'\n"
         ));
     }
     let mut wrong = Vec::new();

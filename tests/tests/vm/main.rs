@@ -32,10 +32,9 @@ const CASES: &[(&str, Case)] = &[
     ("cgroupns", namespaces::cgroup_namespace),
     ("delegation", namespaces::exec_beside_groups_of_its_own),
     ("kill", life::kill_and_what_escaped),
-    ("pause", life::pause_freezes),
+    ("frozen", life::a_frozen_one_can_be_removed),
     ("shim", life::a_killed_shim_is_reported),
     ("many", life::many_at_once),
-    ("runtime", life::the_runtime_alone),
     ("daemon", daemon::dockers_cli_and_a_killed_daemon),
 ];
 
