@@ -9,7 +9,8 @@ use super::Vm;
 /// Prints a line for everything that may not be left: processes and their network namespaces, mounts, veths, nft
 /// elements, cgroups, folders of containers. Kernel threads and what belongs to this look itself do not count.
 const LOOK: &str = r#"
-ps --ppid 2 -p 2 --deselect -o pid=,args= | grep -v -e /run/vm/script -e /etc/vm/ -e ' ps --ppid' -e ' grep -v' | sed 's/^ */process /'
+processes=$(ps --ppid 2 -p 2 --deselect -o pid=,args=)
+echo "$processes" | grep -v -e /run/vm/script -e /etc/vm/ -e ' ps --ppid' | sed 's/^ */process /'
 readlink /proc/[0-9]*/ns/net | sort -u | sed 's/^/netns /'
 cut -d' ' -f2,3 /proc/mounts | sed 's/^/mount /'
 ip -o link show type veth | cut -d: -f2 | sed 's/^/veth/'

@@ -10,11 +10,14 @@ const RUN: &str =
 const FETCH: &str =
     "curl -sS --retry 40 --retry-delay 0 --retry-all-errors --retry-max-time 20 --max-time 10";
 
-pub fn its_whole_life_leaves_nothing(vm: &mut Vm) {
-    // The first container makes the bridge, the table, the groups and folders that stay.
+/// The first container makes the bridge, the table, the groups and folders that stay.
+pub fn first_of_all(vm: &mut Vm) {
     let first = vm.sh(&format!("tare run --rm -p 8080:80 {NGINX} true"));
     first.says("Status: Downloaded newer image for 127.0.0.1:5000/nginx:1.22\n").ok();
     vm.sh(&format!("tare pull -q {BUSYBOX}")).ok();
+}
+
+pub fn its_whole_life_leaves_nothing(vm: &mut Vm) {
     let before = State::of(vm);
     let id = vm.sh(RUN).ok().to_string();
     assert!(id.len() == 64, "not an id: {id}");
@@ -71,15 +74,14 @@ pub fn memory_limit_kills(vm: &mut Vm) {
 }
 
 pub fn exit_codes(vm: &mut Vm) {
-    vm.sh(&format!("tare pull -q {BUSYBOX}")).ok();
     let before = State::of(vm);
     for (args, code) in [
+        ("no-such-program", 127),
+        ("/etc", 126),
         ("true", 0),
         ("sh -c 'exit 7'", 7),
         // Process 1 cannot kill itself; another that is killed is told as a shell tells it.
         ("sh -c 'sh -c \"kill -9 \\$\\$\"; exit $?'", 137),
-        ("no-such-program", 127),
-        ("/etc", 126),
     ] {
         vm.sh(&format!("tare run --rm {BUSYBOX} {args}")).exits(code);
     }

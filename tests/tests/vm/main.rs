@@ -45,6 +45,7 @@ fn pure_cgroup_v2() {
     let kernel = vm.sh("uname -r; stat -f -c %T /sys/fs/cgroup");
     assert!(kernel.ok().starts_with("6.1.") && kernel.ok().ends_with("cgroup2fs"), "{kernel}");
     start_registry(&mut vm);
+    classic::first_of_all(&mut vm);
     let wanted = std::env::var("TARE_VM_CASES").ok();
     let is_wanted =
         |name: &str| wanted.as_deref().is_none_or(|wanted| wanted.split(',').any(|one| one == name));
