@@ -7,6 +7,7 @@
 //! ├── trees/{nginx,busybox}        unpacked packages that the images are made of
 //! ├── images/*.tar, */             docker-archives and OCI layouts
 //! ├── registry-data/               a docker-registry's storage with all images
+//! ├── vm/{vmlinuz,initrd,root.img}  what the virtual machine boots: Debian 12's kernel and a small tree
 //! └── versions.json                what was built, from which versions; written last
 //! ```
 
@@ -17,6 +18,7 @@ pub mod debian;
 pub mod image;
 pub mod image_set;
 pub mod registry_data;
+pub mod vm_image;
 
 /// The version that is the reference; another is refused.
 pub const ORACLE_VERSION: &str = "28.5.2";

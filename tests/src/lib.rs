@@ -16,6 +16,7 @@ pub mod pty;
 pub mod recorder;
 pub mod sandbox;
 pub mod state;
+pub mod vm;
 pub mod wait;
 
 pub use command::Output;

@@ -39,6 +39,8 @@ const NEEDS: &[Need] = &[
     Need { purpose: For::Test, program: "ps", packages: &["procps"] },
     // Fault injection and counting of system calls.
     Need { purpose: For::Test, program: "strace", packages: &["strace"] },
+    // The virtual machine with Debian's own kernel.
+    Need { purpose: For::Test, program: "qemu-system-x86_64", packages: &["qemu-system-x86"] },
     // Counts instructions where time is too noisy.
     Need { purpose: For::Bench, program: "valgrind", packages: &["valgrind"] },
     Need {

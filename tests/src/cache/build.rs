@@ -1,7 +1,8 @@
 //! Builds the cache, in under three minutes, from Debian's packages only.
 //!
-//! Two stages, each with a stamp of its own in `versions.json`: the software, and the images made from it. A stage
-//! is built beside the old one and moved into place, under a lock, so that test runs never see a half.
+//! Three stages, each with a stamp of its own in `versions.json`: the software, the images made from it, and the
+//! virtual machine's disk that holds both. A stage is built beside the old one and moved into place, under a lock,
+//! so that test runs never see a half.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,18 +13,23 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::debian::{self, Suite};
-use super::{ORACLE_VERSION, image_set};
+use super::{ORACLE_VERSION, image_set, vm_image};
 
 /// Raised when what [`build_software`] makes changes.
 const SOFTWARE: u32 = 1;
 /// Raised when the images change.
 const IMAGES: u32 = 2;
+/// Raised when what the virtual machine boots changes.
+const VM: u32 = 1;
 
 /// The content of `versions.json`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Versions {
     software: u32,
     images: u32,
+    /// It holds parts of the other stages, so their numbers are in it.
+    #[serde(default)]
+    vm: String,
     oracle: String,
     packages: Vec<String>,
 }
@@ -36,7 +42,8 @@ pub fn ensure(dir: &Path, say: &dyn Fn(&str)) -> Result<()> {
     let stamp = dir.join("versions.json");
     let mut versions: Versions =
         fs::read(&stamp).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    if versions.software == SOFTWARE && versions.images == IMAGES {
+    let vm = format!("{VM} of software {SOFTWARE}, images {IMAGES}");
+    if versions.software == SOFTWARE && versions.images == IMAGES && versions.vm == vm {
         return Ok(());
     }
     let _ = fs::remove_file(&stamp);
@@ -46,13 +53,21 @@ pub fn ensure(dir: &Path, say: &dyn Fn(&str)) -> Result<()> {
     if versions.software != SOFTWARE {
         versions = build_software(dir, &work, say)?;
     }
-    say("test cache: images");
-    image_set::build(&dir.join("trees"), &work)?;
-    for part in ["images", "registry-data"] {
-        replace(&work.join(part), &dir.join(part))?;
+    if versions.images != IMAGES {
+        say("test cache: images");
+        image_set::build(&dir.join("trees"), &work)?;
+        for part in ["images", "registry-data"] {
+            replace(&work.join(part), &dir.join(part))?;
+        }
+        versions.images = IMAGES;
+    }
+    if versions.vm != vm {
+        say("test cache: Debian 12's kernel and a disk for the virtual machine");
+        vm_image::build(dir, &work, &work.join("vm"))?;
+        replace(&work.join("vm"), &dir.join("vm"))?;
+        versions.vm = vm;
     }
     fs::remove_dir_all(&work)?;
-    versions.images = IMAGES;
     fs::write(&stamp, serde_json::to_vec_pretty(&versions)?).context("write versions.json")
 }
 
@@ -87,7 +102,7 @@ fn build_software(dir: &Path, work: &Path, say: &dyn Fn(&str)) -> Result<Version
     for part in ["oracle", "tools", "trees"] {
         replace(&work.join(part), &dir.join(part))?;
     }
-    Ok(Versions { software: SOFTWARE, images: 0, oracle: version, packages })
+    Ok(Versions { software: SOFTWARE, oracle: version, packages, ..Versions::default() })
 }
 
 /// The oracle's version; another than the reference's is refused.
