@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use api::stream::Messages;
 use api::{ApiVersion, Client};
+use oci::Reference;
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
@@ -130,6 +131,23 @@ async fn check_engine(session: &Session<'_>, parsed: &Parsed) -> Result<(), Erro
     };
     let problems: Vec<String> = used.iter().filter_map(problem).collect();
     if problems.is_empty() { Ok(()) } else { Err(Error::failed(problems.join("\n"))) }
+}
+
+/// The image of `pull` and `push`: all its tags, or one, which is told when it goes without saying.
+fn wanted_reference(session: &Session<'_>, parsed: &Parsed) -> Result<Reference, Error> {
+    let all = parsed.switch("all-tags");
+    let reference = Reference::parse(&parsed.args[0]).map_err(|e| Error::failed(crate::error::chain(&e)))?;
+    match (all, reference.is_name_only()) {
+        (true, false) => Err(Error::failed("tag can't be used with --all-tags/-a")),
+        (true, true) | (false, false) => Ok(reference),
+        (false, true) => {
+            let reference = reference.or_latest();
+            if !parsed.switch("quiet") {
+                session.out.line(&format!("Using default tag: {}", reference.tag().unwrap_or_default()))?;
+            }
+            Ok(reference)
+        }
+    }
 }
 
 /// `--platform`, if it is given.

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 pub use funcs::title;
 pub use printf::significant;
-pub use value::{Map, Object, Struct, Value, number};
+pub use value::{Map, Object, Struct, Value, number, plain};
 
 /// How deep templates may call each other and expressions may nest.
 const MAX_DEPTH: usize = 100;

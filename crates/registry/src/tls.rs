@@ -28,11 +28,11 @@ pub(crate) fn config(settings: &Settings, endpoint: &Endpoint, lenient: bool) ->
     let wrong = |why: String| Error::Tls(why);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let own = Own::read(settings, &endpoint.authority)?;
-    let verifier: Arc<dyn ServerCertVerifier> = if lenient {
-        Arc::new(Anybody(provider.clone()))
-    } else {
-        Arc::new(Trusted::new(provider.clone(), trusted(settings, own.authorities))?)
+    let authorities = match lenient {
+        true => None,
+        false => Some(Authorities::new(&provider, trusted(settings, own.authorities))?),
     };
+    let verifier = Arc::new(Verifier { provider: provider.clone(), authorities });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| wrong(e.to_string()))?
@@ -111,31 +111,35 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Checks a server's certificate against authorities.
+/// Checks a server's certificate and that the server has its key.
 #[derive(Debug)]
-struct Trusted {
+struct Verifier {
     provider: Arc<CryptoProvider>,
+    /// None trusts anybody: for loopback and registries that are named as insecure.
+    authorities: Option<Authorities>,
+}
+
+#[derive(Debug)]
+struct Authorities {
     /// None when there is no authority at all: then nobody is trusted.
-    inner: Option<Arc<WebPkiServerVerifier>>,
+    chains: Option<Arc<WebPkiServerVerifier>>,
     all: Vec<CertificateDer<'static>>,
 }
 
-impl Trusted {
-    fn new(provider: Arc<CryptoProvider>, all: Vec<CertificateDer<'static>>) -> Result<Self> {
+impl Authorities {
+    fn new(provider: &Arc<CryptoProvider>, all: Vec<CertificateDer<'static>>) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(all.iter().cloned());
-        let inner = if roots.is_empty() {
+        let chains = if roots.is_empty() {
             None
         } else {
             let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
             Some(builder.build().map_err(|e| Error::Tls(e.to_string()))?)
         };
-        Ok(Trusted { provider, inner, all })
+        Ok(Authorities { chains, all })
     }
-}
 
-impl ServerCertVerifier for Trusted {
-    fn verify_server_cert(
+    fn verify(
         &self,
         end: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -144,8 +148,8 @@ impl ServerCertVerifier for Trusted {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let verdict = match &self.inner {
-            Some(inner) => inner.verify_server_cert(end, intermediates, name, ocsp, now),
+        let verdict = match &self.chains {
+            Some(chains) => chains.verify_server_cert(end, intermediates, name, ocsp, now),
             None => Err(unknown),
         };
         let itself = || self.all.iter().any(|known| known.as_ref() == end.as_ref());
@@ -158,6 +162,22 @@ impl ServerCertVerifier for Trusted {
                 Ok(ServerCertVerified::assertion())
             }
             other => other,
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &self.authorities {
+            Some(authorities) => authorities.verify(end, intermediates, name, ocsp, now),
+            None => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -181,45 +201,6 @@ impl ServerCertVerifier for Trusted {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Trusts anybody: for loopback and registries that are named as insecure.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -3,7 +3,7 @@
 use api::calls::{ImageRemoveOptions, ImportOptions};
 use oci::Reference;
 
-use super::{join, run, show_progress};
+use super::{join, run, show_progress, wanted_reference};
 use crate::error::{Error, chain, io_text};
 use crate::grammar::Parsed;
 use crate::session::Session;
@@ -12,17 +12,7 @@ use crate::stdio::AsyncIn;
 /// `pull`
 pub async fn pull(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let quiet = parsed.switch("quiet");
-    let all = parsed.switch("all-tags");
-    let mut reference = Reference::parse(&parsed.args[0]).map_err(|e| Error::failed(chain(&e)))?;
-    if all && !reference.is_name_only() {
-        return Err(Error::failed("tag can't be used with --all-tags/-a"));
-    }
-    if !all && reference.is_name_only() {
-        reference = reference.or_latest();
-        if !quiet {
-            session.out.line(&format!("Using default tag: {}", reference.tag().unwrap_or_default()))?;
-        }
-    }
+    let reference = wanted_reference(session, parsed)?;
     let client = session.client().await?;
     let wish = run::Wish { reference: &reference, platform: parsed.text("platform") };
     run::pull(session, &client, wish, (!quiet).then_some(session.out)).await?;

@@ -2,11 +2,10 @@
 
 use api::image_calls::PushOptions;
 use api::json::Json;
-use oci::Reference;
 
-use super::{platform, show_progress_and};
+use super::{platform, show_progress_and, wanted_reference};
 use crate::credentials;
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::grammar::Parsed;
 use crate::session::Session;
 
@@ -17,7 +16,6 @@ const PLATFORM_NOTE: &str = "\n Info -> Using --platform pushes only the specifi
 /// `push`
 pub async fn push(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let quiet = parsed.switch("quiet");
-    let all = parsed.switch("all-tags");
     let only = platform(parsed).map_err(|e| {
         let text = e.to_string();
         let text = text.strip_prefix("invalid platform: ").unwrap_or(&text).to_owned();
@@ -28,16 +26,7 @@ pub async fn push(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     if only.is_some() {
         session.out.line(PLATFORM_NOTE)?;
     }
-    let mut reference = Reference::parse(&parsed.args[0]).map_err(|e| Error::failed(chain(&e)))?;
-    if all && !reference.is_name_only() {
-        return Err(Error::failed("tag can't be used with --all-tags/-a"));
-    }
-    if !all && reference.is_name_only() {
-        reference = reference.or_latest();
-        if !quiet {
-            session.out.line(&format!("Using default tag: {}", reference.tag().unwrap_or_default()))?;
-        }
-    }
+    let reference = wanted_reference(session, parsed)?;
     let options = PushOptions {
         name: reference.name(),
         tag: reference.tag().unwrap_or_default().to_owned(),

@@ -12,7 +12,7 @@ use crate::grammar::Parsed;
 use crate::listing;
 use crate::session::Session;
 use crate::table::ellipsis;
-use crate::template::{Object, Value};
+use crate::template::{Object, Value, plain};
 
 const HEADERS: &[(&str, &str)] =
     &[("Name", "NAME"), ("Description", "DESCRIPTION"), ("StarCount", "STARS"), ("IsOfficial", "OFFICIAL")];
@@ -70,10 +70,7 @@ impl Object for Row {
             "IsOfficial" => String::new(),
             _ => return None,
         };
-        if args.is_empty() {
-            return Some(Ok(text.into()));
-        }
-        Some(Err(format!("wrong number of args for {name}: want 0 got {}", args.len())))
+        plain(name, text, args)
     }
     fn names(&self) -> &'static [&'static str] {
         &["Description", "IsOfficial", "Name", "StarCount"]

@@ -9,7 +9,7 @@ use oci::Reference;
 use super::short_id;
 use crate::grammar::numbers::quote;
 use crate::table::ellipsis;
-use crate::template::{Object, Value};
+use crate::template::{Object, Value, plain};
 use crate::time::{Zone, go_string};
 use crate::units::{human_duration, human_size};
 
@@ -176,11 +176,7 @@ impl Object for Row {
             }
             ("Label", _) => Some(Err(format!("wrong number of args for Label: want 1 got {}", args.len()))),
             ("Platform", []) => Some(Ok(self.platform())),
-            (name, []) => self.text(name).map(|t| Ok(t.into())),
-            (name, args) => {
-                self.text(name)?;
-                Some(Err(format!("wrong number of args for {name}: want 0 got {}", args.len())))
-            }
+            (name, args) => plain(name, self.text(name)?, args),
         }
     }
     fn names(&self) -> &'static [&'static str] {

@@ -7,7 +7,7 @@ use api::image::HistoryItem;
 use super::containers::View;
 use super::short_id;
 use crate::table::ellipsis;
-use crate::template::{Object, Value};
+use crate::template::{Object, Value, plain};
 use crate::time::rfc3339;
 use crate::units::{human_duration, human_size};
 
@@ -77,11 +77,7 @@ impl Object for Row {
         "*image.historyContext"
     }
     fn get(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
-        let text = self.text(name)?;
-        if args.is_empty() {
-            return Some(Ok(text.into()));
-        }
-        Some(Err(format!("wrong number of args for {name}: want 0 got {}", args.len())))
+        plain(name, self.text(name)?, args)
     }
     fn names(&self) -> &'static [&'static str] {
         &["Comment", "CreatedAt", "CreatedBy", "CreatedSince", "ID", "Size"]

@@ -7,7 +7,7 @@ use oci::Reference;
 
 use super::short_id;
 use crate::listing::containers::View;
-use crate::template::{Object, Value};
+use crate::template::{Object, Value, plain};
 use crate::time::go_string;
 use crate::units::{human_duration, human_size};
 
@@ -153,11 +153,7 @@ impl Object for Row {
         "*formatter.imageContext"
     }
     fn get(&self, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
-        let text = self.text(name)?;
-        if args.is_empty() {
-            return Some(Ok(text.into()));
-        }
-        Some(Err(format!("wrong number of args for {name}: want 0 got {}", args.len())))
+        plain(name, self.text(name)?, args)
     }
     fn names(&self) -> &'static [&'static str] {
         &[

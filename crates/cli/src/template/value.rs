@@ -5,6 +5,14 @@ use std::rc::Rc;
 
 use api::json::Json;
 
+/// A field of a row that takes no arguments.
+pub fn plain(name: &str, text: String, args: &[Value]) -> Option<Result<Value, String>> {
+    if args.is_empty() {
+        return Some(Ok(text.into()));
+    }
+    Some(Err(format!("wrong number of args for {name}: want 0 got {}", args.len())))
+}
+
 /// Something whose fields are computed, like a row of `ps`.
 pub trait Object {
     /// The Go type, for error texts.
