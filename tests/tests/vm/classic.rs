@@ -76,12 +76,13 @@ pub fn memory_limit_kills(vm: &mut Vm) {
 pub fn exit_codes(vm: &mut Vm) {
     let before = State::of(vm);
     for (args, code) in [
-        ("no-such-program", 127),
-        ("/etc", 126),
         ("true", 0),
         ("sh -c 'exit 7'", 7),
         // Process 1 cannot kill itself; another that is killed is told as a shell tells it.
         ("sh -c 'sh -c \"kill -9 \\$\\$\"; exit $?'", 137),
+        // Last: what a start that fails leaves is not cleared by a later end.
+        ("no-such-program", 127),
+        ("/etc", 126),
     ] {
         vm.sh(&format!("tare run --rm {BUSYBOX} {args}")).exits(code);
     }
