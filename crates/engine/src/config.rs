@@ -128,26 +128,37 @@ pub struct HostConfig {
     /// Bytes of /dev/shm; 0 = Docker's 64 MiB.
     pub shm_size: i64,
     /// Limits beyond memory, CPUs and processes.
+    #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
     /// Whose namespaces it shares.
+    #[serde(skip_serializing_if = "is_default")]
     pub namespaces: Namespaces,
     /// What confines it, and what loosens that.
+    #[serde(skip_serializing_if = "is_default")]
     pub security: Security,
     /// Nodes of the host's `/dev`.
+    #[serde(skip_serializing_if = "is_default")]
     pub devices: Vec<DeviceMapping>,
     /// `c 1:3 rwm`: more that it may use.
+    #[serde(skip_serializing_if = "is_default")]
     pub device_cgroup_rules: Vec<String>,
     /// Names and addresses for its resolver.
+    #[serde(skip_serializing_if = "is_default")]
     pub dns: Dns,
     /// Groups beyond the user's, names or numbers.
+    #[serde(skip_serializing_if = "is_default")]
     pub group_add: Vec<String>,
     /// Kernel settings of its namespaces.
+    #[serde(skip_serializing_if = "is_default")]
     pub sysctls: BTreeMap<String, String>,
     /// For the runtime.
+    #[serde(skip_serializing_if = "is_default")]
     pub annotations: BTreeMap<String, String>,
     /// The cgroup below which its own is made; empty = the engine's.
+    #[serde(skip_serializing_if = "is_default")]
     pub cgroup_parent: String,
     /// The runtime as the client named it; there is one.
+    #[serde(skip_serializing_if = "is_default")]
     pub runtime: String,
 }
 
@@ -269,6 +280,11 @@ pub struct Dns {
     pub extra_hosts: Vec<String>,
 }
 
+/// What most containers do not ask for is not written into their records, which `ps` reads all.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// The container's network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -330,5 +346,24 @@ pub struct RestartPolicy {
 impl Default for RestartPolicy {
     fn default() -> Self {
         Self { name: "no".to_string(), maximum_retry_count: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_written_is_read_as_it_was() {
+        let plain = HostConfig::default();
+        let text = serde_json::to_string(&plain).unwrap();
+        assert!(!text.contains("limits") && !text.contains("dns"), "{text}");
+        let mut full = HostConfig { runtime: "runc".into(), group_add: vec!["a".into()], ..plain.clone() };
+        full.limits.cpu_shares = 5;
+        full.security.masked_paths = Some(Vec::new());
+        for host in [plain, full] {
+            let text = serde_json::to_string(&host).unwrap();
+            assert_eq!(serde_json::from_str::<HostConfig>(&text).unwrap(), host);
+        }
     }
 }

@@ -292,6 +292,18 @@ impl Engine {
             // It waits for its restart, or is being started.
             return Ok(past(if task.delay_ms > 0 { Status::Restarting } else { at_rest }));
         }
+        // The usual case first. A shim writes the exit record before it lets its lock go.
+        if shim::client::is_alive(&self.paths().task(&record.id)).unwrap_or(false) {
+            return Ok(State {
+                status: Status::Running,
+                pid: task.pid,
+                started_ns: task.started_ns,
+                exit_code: 0,
+                oom_killed: false,
+                error: String::new(),
+                ..past(Status::Running)
+            });
+        }
         if let Some(exit) = self.exit_record(&record.id, task)? {
             // Between the exit and `exited()`.
             let again = crate::tasks::again_after(record, task, &exit).is_some();
@@ -306,19 +318,7 @@ impl Engine {
                 restarts: last.restarts + i64::from(again),
             });
         }
-        let alive = shim::client::is_alive(&self.paths().task(&record.id)).unwrap_or(false);
-        if !alive {
-            return Ok(State { status: Status::Dead, exit_code: 137, ..past(Status::Dead) });
-        }
-        Ok(State {
-            status: Status::Running,
-            pid: task.pid,
-            started_ns: task.started_ns,
-            exit_code: 0,
-            oom_killed: false,
-            error: String::new(),
-            ..past(Status::Running)
-        })
+        Ok(State { status: Status::Dead, exit_code: 137, ..past(Status::Dead) })
     }
 
     /// Whether something uses the image: Docker refuses to remove it then.
