@@ -285,7 +285,7 @@ impl Engine {
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
-            std::fs::write(folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
+            write_readable(&folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
         let dns = &record.host.dns;
@@ -405,4 +405,11 @@ fn make_private(folder: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(crate::error::io(format!("mkdir {}", folder.display()))),
     }
+}
+
+/// A file that any user in the container may read, whatever this process's umask.
+fn write_readable(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+    std::io::Write::write_all(&mut file, content)
 }
