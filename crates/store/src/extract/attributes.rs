@@ -38,7 +38,7 @@ impl Attributes {
 
     /// What the attributes hold in memory beside themselves.
     pub(super) fn heap_bytes(&self) -> usize {
-        let pair = std::mem::size_of::<(Vec<u8>, Vec<u8>)>();
+        let pair = size_of::<(Vec<u8>, Vec<u8>)>();
         self.xattrs.iter().map(|(name, value)| pair + name.len() + value.len()).sum()
     }
 
