@@ -64,7 +64,7 @@ impl Engine {
         }
         store.export_index()?;
         store.gc()?;
-        store.snapshots().empty_trash()?;
+        self.empty_trash();
         Ok(removed)
     }
 }

@@ -65,7 +65,7 @@ impl Engine {
                 record.last.exit_code = failure_code(&failure);
                 if record.host.auto_remove {
                     self.remove_parts(&record)?;
-                    self.store()?.snapshots().empty_trash()?;
+                    self.empty_trash();
                 } else {
                     self.state()?.update(&record)?;
                 }
