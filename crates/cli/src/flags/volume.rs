@@ -82,7 +82,7 @@ pub const VOLUME: Cmd = Command {
                 "rm",
                 Action::VolumeRemove,
                 "[OPTIONS] VOLUME [VOLUME...]",
-                "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+                "Remove one or more volumes",
             )
         },
     ],

@@ -72,6 +72,9 @@ impl Engine {
         points.extend(asked.into_iter().map(|wanted| (wanted.point.destination.clone(), wanted)));
         for path in &config.volumes {
             let destination = parse::clean(path);
+            if destination == "/" {
+                return Err(Error::invalid("invalid specification: destination can't be '/'"));
+            }
             if points.contains_key(&destination) || tmpfs_targets(host).any(|target| target == destination) {
                 continue;
             }
