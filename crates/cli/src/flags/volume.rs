@@ -28,6 +28,7 @@ const CREATE: &[Flag] = &[
 /// `volume`
 pub const VOLUME: Cmd = Command {
     name: "volume",
+    synopsis: "COMMAND",
     about: "Manage volumes",
     commands: &[
         Command {

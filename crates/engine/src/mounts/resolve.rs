@@ -112,7 +112,8 @@ impl Engine {
     /// What another container has mounted, for `--volumes-from`.
     fn points_of_other(&self, text: &str) -> Result<Vec<MountPoint>> {
         let (name, writable) = parse::volumes_from(text)?;
-        let other = self.state()?.find(name)?;
+        // As dockerd: of a request that names another container, not found is invalid.
+        let other = self.state()?.find(name).map_err(|e| Error::invalid(e.message))?;
         let mut points = Vec::new();
         for point in other.mounts {
             if point.kind == Kind::Tmpfs {
