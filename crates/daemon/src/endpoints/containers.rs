@@ -181,10 +181,9 @@ pub(super) async fn top(router: &Router, call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(super) async fn kill(router: &Router, call: Call) -> Result<Reply, Refusal> {
-    let (name, signal) = (call.name.clone(), call.query.get("signal").to_owned());
-    let killed = router.block(&call.tracing, move |engine| engine.kill(&name, &signal)).await;
+    let killed = call.tracing.run_async(router.engine().kill(&call.name, call.query.get("signal"))).await;
     let prefix = format!("cannot kill container: {}: ", call.name);
-    killed.map_err(|refusal| match refusal.message.starts_with(&prefix) {
+    killed.map_err(Refusal::from).map_err(|refusal| match refusal.message.starts_with(&prefix) {
         true => refusal,
         false => Refusal::new(refusal.status, format!("{prefix}{}", refusal.message)),
     })?;
