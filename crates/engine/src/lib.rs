@@ -14,6 +14,7 @@
 mod config;
 mod error;
 mod machine;
+mod name_pattern;
 mod paths;
 mod reconcile;
 mod restart;

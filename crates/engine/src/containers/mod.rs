@@ -215,7 +215,7 @@ impl Engine {
             None => c.config.labels.contains_key(text.as_str()),
         };
         Ok((everything || running)
-            && any(&filter.name, &|n| name_matches(&c.name, n))
+            && any(&filter.name, &|n| crate::name_pattern::matches(n, &c.name))
             && any(&filter.id, &|prefix| c.id.starts_with(prefix))
             && filter.label.iter().all(label)
             && any(&filter.status, &|s| c.state.status.as_str() == s)
@@ -328,19 +328,6 @@ impl Engine {
     }
 }
 
-/// Docker's name filter is a regular expression over the name with and without its slash; what is
-/// understood of it here are the anchors.
-fn name_matches(name: &str, filter: &str) -> bool {
-    let (start, rest) = filter.strip_prefix('^').map_or((false, filter), |rest| (true, rest));
-    let (end, text) = rest.strip_suffix('$').map_or((false, rest), |text| (true, text));
-    [name.to_string(), format!("/{name}")].iter().any(|name| match (start, end) {
-        (true, true) => name == text,
-        (true, false) => name.starts_with(text),
-        (false, true) => name.ends_with(text),
-        (false, false) => name.contains(text),
-    })
-}
-
 impl Container {
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
@@ -367,28 +354,5 @@ impl Container {
     /// The network it is or would be in.
     pub fn network(&self) -> NetworkMode {
         self.host.network
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_match_with_and_without_their_slash() {
-        for (filter, expected) in [
-            ("p1", true),
-            ("^p1$", true),
-            ("^/p1$", true),
-            ("/p1", true),
-            ("^p", true),
-            ("^/p", true),
-            ("1$", true),
-            ("^1$", false),
-            ("/p$", false),
-            ("p2", false),
-        ] {
-            assert_eq!(name_matches("p1", filter), expected, "{filter}");
-        }
     }
 }
