@@ -147,10 +147,12 @@ impl Engine {
     }
 }
 
-/// Looks a user up in a root's own files.
-pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
+/// Looks a user up in a root's own files; `groups` are those that the container's processes have beside.
+pub(crate) fn resolve_user_in(root: &Root, user: &str, groups: &[String]) -> Result<ResolvedUser> {
     let (passwd, group) = user_files(root)?;
-    users::resolve(user, &passwd, &group)
+    let mut resolved = users::resolve(user, &passwd, &group)?;
+    resolved.groups.extend(users::resolve_groups(groups, &group)?);
+    Ok(resolved)
 }
 
 /// passwd and group of a root.
