@@ -14,6 +14,7 @@ mod save;
 mod search;
 mod system;
 mod task;
+mod volume;
 
 use std::sync::Arc;
 
@@ -94,6 +95,11 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
+        Action::VolumeCreate => volume::create(session, parsed).await,
+        Action::VolumeInspect => inspect::volumes(session, parsed).await,
+        Action::VolumeList => volume::list(session, parsed).await,
+        Action::VolumePrune => prune::volumes(session, parsed).await,
+        Action::VolumeRemove => volume::remove(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }

@@ -7,6 +7,7 @@ pub mod container;
 pub mod image;
 pub mod image_commands;
 pub mod task;
+pub mod volume;
 
 use crate::grammar::{Arity, Command, Flag, Kind, State};
 
@@ -47,6 +48,11 @@ pub enum Action {
     Search,
     Info,
     Version,
+    VolumeCreate,
+    VolumeInspect,
+    VolumeList,
+    VolumePrune,
+    VolumeRemove,
     Completion,
 }
 
@@ -467,7 +473,7 @@ pub static ROOT: Cmd = Command {
         later("unpause", "Unpause all processes within one or more containers"),
         later("update", "Update configuration of one or more containers"),
         VERSION,
-        later("volume", "Manage volumes"),
+        volume::VOLUME,
         WAIT,
     ],
     ..BLANK

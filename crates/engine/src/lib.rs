@@ -23,10 +23,12 @@ mod trace;
 
 pub mod containers;
 pub mod images;
+pub mod mounts;
 pub mod networks;
 pub mod spec;
 pub mod system;
 pub mod tasks;
+pub mod volumes;
 
 pub use config::{
     ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, Dns, Health, HostConfig, Limits,
@@ -34,6 +36,7 @@ pub use config::{
 };
 pub use containers::{Container, EndpointState, ListFilter, State, Status};
 pub use error::{Error, Kind, Result};
+pub use mounts::{MountPoint, MountRequest};
 pub use paths::Paths;
 pub use reconcile::Reconciled;
 pub use state::time_text;

@@ -54,6 +54,8 @@ pub struct Monitor {
     streams: Streams,
     ports: Ports,
     netns: Option<OwnedFd>,
+    /// Detached trees of mounts, until the container is made.
+    trees: Vec<OwnedFd>,
     task: Task,
     execs: Execs,
     unclaimed: Vec<(i32, Ended)>,
@@ -95,6 +97,7 @@ impl Monitor {
             peers: Table::default(),
             ports: Ports::default(),
             netns: None,
+            trees: Vec::new(),
             task: Task::default(),
             execs: Execs::default(),
             unclaimed: Vec::new(),

@@ -62,6 +62,7 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
             "id" => filter.id = values.to_vec(),
             "label" => filter.label = values.to_vec(),
             "ancestor" => filter.ancestor = values.to_vec(),
+            "volume" => filter.volume = values.to_vec(),
             "status" => {
                 for value in values {
                     check_status(value)?;
@@ -74,8 +75,9 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
                     filter.exited.push(code);
                 }
             }
-            "before" | "since" | "volume" | "network" | "is-task" | "publish" | "expose" | "health"
-            | "isolation" => return Err(Refusal::later(&format!("the filter {name}"))),
+            "before" | "since" | "network" | "is-task" | "publish" | "expose" | "health" | "isolation" => {
+                return Err(Refusal::later(&format!("the filter {name}")));
+            }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
         }
     }

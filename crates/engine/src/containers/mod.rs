@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 
 pub use crate::state::PublishedPort;
 pub use create::Created;
-pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
+pub(crate) use create::{new_id, resolve_user_in};
 pub use size::Sizes;
 pub use top::Processes;
 
@@ -109,6 +109,8 @@ pub struct Container {
     pub config: ContainerConfig,
     /// What the host gives.
     pub host: HostConfig,
+    /// What is mounted into it, by destination.
+    pub mounts: Vec<crate::MountPoint>,
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// How it stands.
@@ -144,6 +146,8 @@ pub struct ListFilter {
     pub exited: Vec<i32>,
     /// Image name or id.
     pub ancestor: Vec<String>,
+    /// A volume's name, or where something is mounted.
+    pub volume: Vec<String>,
 }
 
 impl Engine {
@@ -221,6 +225,7 @@ impl Engine {
             && any(&filter.status, &|s| c.state.status.as_str() == s)
             && (filter.exited.is_empty()
                 || (c.state.finished_ns != 0 && !running && filter.exited.contains(&c.state.exit_code)))
+            && any(&filter.volume, &|v| c.mounts.iter().any(|m| m.name == v || m.destination == v))
             && (filter.ancestor.is_empty() || self.descends(c, &filter.ancestor)?))
     }
 
@@ -253,6 +258,7 @@ impl Engine {
         };
         let v2 = self.cgroup_layout()?.version() == cgroup::Version::V2;
         let private = crate::spec::private_cgroups(&record.host, v2);
+        let mounts = self.shown_mounts(&record);
         Ok(Container {
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),
@@ -270,6 +276,7 @@ impl Engine {
             cgroupns: if private { "private" } else { "host" },
             config: record.config,
             host: record.host,
+            mounts,
         })
     }
 

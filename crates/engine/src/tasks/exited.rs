@@ -102,7 +102,7 @@ impl Engine {
             stopped_by_hand: task.stopped_by_hand,
         };
         if record.host.auto_remove && !task.kept {
-            self.remove_parts(&record)?;
+            self.remove_parts(&record, true)?;
         } else {
             self.state()?.update(&record)?;
             let _ = std::fs::remove_file(self.paths().container(&record.id).join(crate::reconcile::STARTED));
@@ -117,6 +117,7 @@ impl Engine {
             pid: 0,
             pid_start: 0,
             endpoint: None,
+            mounted: Vec::new(),
             due_ns: Some(sys::clock::boottime_ns().saturating_add(delay.as_nanos() as u64)),
             delay_ms,
             ..task.clone()
@@ -174,6 +175,7 @@ impl Engine {
     /// Takes back everything of a task that is not the container's, the row last: `next` takes its place.
     pub(crate) fn forget_task(&self, id: &str, task: &Task, next: Option<&Task>) -> Result<()> {
         self.disconnect(task)?;
+        self.unmount_volumes(id, &task.mounted)?;
         match std::fs::remove_dir_all(self.paths().task(id)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(crate::error::io("remove the run folder")(e));

@@ -64,7 +64,7 @@ impl Engine {
                 record.last.error.clone_from(&failure.message);
                 record.last.exit_code = failure_code(&failure);
                 if record.host.auto_remove {
-                    self.remove_parts(&record)?;
+                    self.remove_parts(&record, true)?;
                     self.store()?.snapshots().empty_trash()?;
                 } else {
                     self.state()?.update(&record)?;
@@ -96,6 +96,7 @@ impl Engine {
             delay_ms,
             cancelled: false,
             kept: false,
+            mounted: Vec::new(),
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
@@ -121,9 +122,11 @@ impl Engine {
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
-        let config = self.shim_config(record, task, &connected, mounts)?;
+        let (config, trees) = self.shim_config(record, task, &connected, mounts)?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
-        let handed = Handed { netns: connected.netns.as_ref().map(AsFd::as_fd), ports: &sockets };
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        let netns = connected.netns.as_ref().map(AsFd::as_fd);
+        let handed = Handed { netns, ports: &sockets, mounts: &trees };
         let mut connection =
             launching.finish(&config, handed).map_err(|e| Error::internal("start the shim", &e))?;
         let (created, _) =
@@ -174,25 +177,24 @@ impl Engine {
     fn shim_config(
         &self,
         record: &Record,
-        task: &Task,
+        task: &mut Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
-    ) -> Result<Config> {
+    ) -> Result<(Config, Vec<OwnedFd>)> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
-        let spec = self.build_spec(record, task, &root, &mounts)?;
+        let user = self.resolve_user(&record.config.user, &record.host.group_add, &mounts)?;
+        let prepared = self.prepare_mounts(record, task, &user)?;
+        let spec = self.build_spec(record, task, &root, &user, &prepared)?;
+        let (indexes, trees) = prepared.handed(&spec);
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
         let log = self.log_settings(record)?;
-        Ok(Config {
-            settings: self.shim_settings(record, task, connected, log),
-            spec,
-            rootfs,
-            bundle,
-            no_pivot: false,
-        })
+        let mut settings = self.shim_settings(record, task, connected, log);
+        settings.mounts = indexes;
+        Ok((Config { settings, spec, rootfs, bundle, no_pivot: false }, trees))
     }
 
     fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected, log: Log) -> Settings {
@@ -221,6 +223,7 @@ impl Engine {
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
+            mounts: Vec::new(),
             trace: sys::trace::current_sink().is_some(),
             volatile: record.host.auto_remove,
         }
@@ -246,12 +249,9 @@ impl Engine {
         record: &Record,
         task: &Task,
         root: &Path,
-        mounts: &[sys::mount::Mount],
+        user: &spec::ResolvedUser,
+        prepared: &crate::mounts::Prepared,
     ) -> Result<oci::runtime::Spec> {
-        let user = self.resolve_user(&record.config.user, &record.host.group_add, mounts)?;
-        for bind in &record.host.binds {
-            crate::containers::prepare_bind(bind)?;
-        }
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
         let host_name = crate::system::host_name();
@@ -262,7 +262,7 @@ impl Engine {
         let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
         spec::build(&Inputs {
             record,
-            user: &user,
+            user,
             root,
             data_dir: &self.paths().container(&record.id),
             init,
@@ -277,6 +277,8 @@ impl Engine {
             security: &security,
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
+            mounts: &prepared.mounts,
+            root_propagation: prepared.root_propagation,
         })
     }
 
