@@ -1,5 +1,6 @@
 //! What each command does: one module for each kind, all against [`api::Client`].
 
+mod events;
 mod exec;
 mod history;
 mod image;
@@ -93,6 +94,7 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Events => events::events(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),

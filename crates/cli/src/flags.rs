@@ -6,6 +6,7 @@ pub mod checks;
 pub mod container;
 pub mod image;
 pub mod image_commands;
+pub mod life;
 pub mod task;
 
 use crate::grammar::{Arity, Command, Flag, Kind, State};
@@ -48,6 +49,7 @@ pub enum Action {
     Info,
     Version,
     Completion,
+    Events,
 }
 
 /// Text of `--format` for commands that print one object.
@@ -395,7 +397,7 @@ const SYSTEM: Cmd = Command {
             "dial-stdio",
             "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
         ),
-        later("events", "Get real time events from the server"),
+        life::EVENTS,
         INFO,
         later("prune", "Remove unused data"),
     ],
@@ -423,7 +425,7 @@ pub static ROOT: Cmd = Command {
         later("cp", "Copy files/folders between a container and the local filesystem"),
         CREATE,
         later("diff", "Inspect changes to files or directories on a container's filesystem"),
-        later("events", "Get real time events from the server"),
+        life::EVENTS,
         EXEC,
         later("export", "Export a container's filesystem as a tar archive"),
         image_commands::HISTORY,

@@ -30,6 +30,7 @@ pub(crate) enum Endpoint {
     ContainerAttach,
     ContainerLogs,
     ContainerResize,
+    Events,
     ExecCreate,
     ExecStart,
     ExecResize,
@@ -144,7 +145,7 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
     ("PUT", "/volumes/*", E::Later("updating volumes")),
     ("DELETE", "/volumes/*", E::Later("removing volumes")),
     // System.
-    ("GET", "/events", E::Later("events")),
+    ("GET", "/events", E::Events),
     ("GET", "/system/df", E::Later("disk usage (system df)")),
     ("POST", "/auth", E::Auth),
     // Plugins.

@@ -21,6 +21,7 @@ mod state;
 mod trace;
 
 pub mod containers;
+pub mod events;
 pub mod images;
 pub mod networks;
 pub mod spec;

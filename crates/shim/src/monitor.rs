@@ -7,6 +7,7 @@
 //!
 //! It does not know what a container is for, nor what happens after its exit.
 
+mod events;
 mod execs;
 mod exit;
 mod requests;
@@ -329,15 +330,20 @@ pub(crate) fn read_settings(run_dir: &OwnedFd) -> Result<Settings> {
 
 /// The bytes of `config.json`.
 fn read_config(run_dir: &OwnedFd) -> Result<Vec<u8>> {
+    read_file(run_dir, config::FILE)
+}
+
+/// The bytes of a file in the run folder.
+fn read_file(run_dir: &OwnedFd, name: &str) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::openat(run_dir, config::FILE, flags, Mode::empty())
-        .map_err(Error::io("openat(config.json)"))?;
-    let size = rustix::fs::fstat(&fd).map_err(Error::io("fstat(config.json)"))?.st_size as u64;
+    let fd = rustix::fs::openat(run_dir, name, flags, Mode::empty())
+        .map_err(Error::io(format!("openat({name})")))?;
+    let size = rustix::fs::fstat(&fd).map_err(Error::io(format!("fstat({name})")))?.st_size as u64;
     let mut json = Vec::with_capacity(size.min(config::MAX_BYTES) as usize + 1);
     std::fs::File::from(fd)
         .take(config::MAX_BYTES)
         .read_to_end(&mut json)
-        .map_err(Error::io("read(config.json)"))?;
+        .map_err(Error::io(format!("read({name})")))?;
     Ok(json)
 }
 

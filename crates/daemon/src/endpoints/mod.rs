@@ -3,6 +3,7 @@
 
 mod attach;
 mod containers;
+mod events;
 mod exec;
 mod images;
 mod logs;
@@ -48,6 +49,7 @@ pub(crate) async fn handle(
         E::ContainerResize => containers::resize(router, call).await,
         E::ContainerAttach => attach::attach(router, call).await,
         E::ContainerLogs => logs::logs(router, call).await,
+        E::Events => events::events(router, call).await,
         E::ExecCreate => exec::create(router, call).await,
         E::ExecStart => exec::start(router, call).await,
         E::ExecResize => exec::resize(router, call).await,

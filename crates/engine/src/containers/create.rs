@@ -92,6 +92,7 @@ impl Engine {
             let _ = self.remove_parts(&record);
             return Err(e);
         }
+        self.tell(&record, "create", &[]);
         Ok(Created { id: record.id, warnings })
     }
 

@@ -102,6 +102,7 @@ impl Engine {
         let record =
             ExecRecord { container: container.id.clone(), config, started: false, pid: 0, exit_code: None };
         self.state()?.put_exec(&id, &container.id, &crate::state::encode(&record)?)?;
+        self.tell_exec(&container, "exec_create", &record.config, &id);
         Ok(id)
     }
 
@@ -125,6 +126,8 @@ impl Engine {
             stderr: config.attach_stderr && !detach,
         };
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
+        // As dockerd: before it is known whether it can run.
+        self.tell_exec(&container, "exec_start", &record.config, id);
         let sink = sys::trace::current_sink();
         let handed: Vec<BorrowedFd<'_>> = sink.iter().map(|sink| sink.as_fd()).collect();
         let trace = sink.is_some();
@@ -239,6 +242,11 @@ impl Engine {
             Ok((Response::ExecExited { exit_code }, _)) => (false, Some(exit_code)),
             _ => (false, Some(137)),
         }
+    }
+
+    fn tell_exec(&self, container: &crate::Container, action: &str, config: &ExecConfig, id: &str) {
+        let action = format!("{action}: {}", config.cmd.join(" "));
+        self.tell_container(container, &action, &[("execID", id)]);
     }
 
     fn exec_record(&self, id: &str) -> Result<ExecRecord> {

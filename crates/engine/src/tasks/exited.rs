@@ -91,6 +91,11 @@ impl Engine {
         drop(step);
         self.pending().note_exit(&record.id, exit.exit_code);
         let again = again_after(record, task, &exit);
+        let lasted = exit.finished_at_ns.saturating_sub(task.started_ns).max(0) / 1_000_000_000;
+        if task.pid != 0 {
+            let (lasted, code) = (lasted.to_string(), exit.exit_code.to_string());
+            self.tell(record, "die", &[("execDuration", &lasted), ("exitCode", &code)]);
+        }
         let mut record = record.clone();
         record.last = crate::state::LastRun {
             started_ns: task.started_ns,
@@ -103,6 +108,7 @@ impl Engine {
         };
         if record.host.auto_remove && !task.kept {
             self.remove_parts(&record)?;
+            self.tell(&record, "destroy", &[]);
         } else {
             self.state()?.update(&record)?;
             let _ = std::fs::remove_file(self.paths().container(&record.id).join(crate::reconcile::STARTED));

@@ -65,6 +65,7 @@ impl Engine {
                 record.last.exit_code = failure_code(&failure);
                 if record.host.auto_remove {
                     self.remove_parts(&record)?;
+                    self.tell(&record, "destroy", &[]);
                     self.store()?.snapshots().empty_trash()?;
                 } else {
                     self.state()?.update(&record)?;
@@ -100,7 +101,9 @@ impl Engine {
         };
         self.state()?.put_task(&record.id, &task)?;
         let started = self.run_task(record, &mut task, attaches, supervise);
-        if started.is_err() {
+        if started.is_ok() {
+            self.tell(record, "start", &[]);
+        } else {
             // The first error is the one to tell; what cannot be undone now is undone from the row.
             let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task, None));
         }
@@ -191,6 +194,7 @@ impl Engine {
             spec,
             rootfs,
             bundle,
+            event: crate::events::of_container(&record.name, &record.config),
             no_pivot: false,
         })
     }

@@ -46,6 +46,19 @@ impl Engine {
     /// never). [`crate::Kind::NotModified`] when it does not run.
     pub async fn stop(&self, word: &str, signal: Option<&str>, timeout_s: Option<i64>) -> Result<()> {
         let container = self.container(word)?;
+        self.end_by(&container.id, signal, timeout_s).await?;
+        self.tell_container(&container, "stop", &[]);
+        Ok(())
+    }
+
+    /// The same as a part of something else.
+    pub(crate) async fn end_by(
+        &self,
+        word: &str,
+        signal: Option<&str>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
+        let container = self.container(word)?;
         if !container.is_active() {
             return Err(Error::new(
                 crate::Kind::NotModified,
@@ -112,9 +125,11 @@ impl Engine {
         }
         match self.start(&id, options) {
             // A policy, or somebody else, was faster.
-            Err(e) if e.kind == crate::Kind::NotModified => Ok(()),
-            other => other,
+            Err(e) if e.kind == crate::Kind::NotModified => {}
+            other => other?,
         }
+        self.tell(&self.state()?.find(&id)?, "restart", &[]);
+        Ok(())
     }
 
     /// Whether the end of the present run removes an `--rm` container.
@@ -130,7 +145,9 @@ impl Engine {
         step.note(format_args!("{signal} to pid {}, by the shim", container.state.pid));
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
         let request = Request::Kill { signal, all: false, exec_id: None };
-        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)
+        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error)?;
+        self.tell_container(container, "kill", &[("signal", &signal.to_string())]);
+        Ok(())
     }
 }
 

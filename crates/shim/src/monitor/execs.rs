@@ -219,6 +219,9 @@ impl Monitor {
         let exit_code = ended.code();
         exec.stage = Stage::Ended(exit_code);
         let waiting = std::mem::take(&mut exec.waiting);
+        let id = exec.id.clone();
+        // Before anybody is told: who has waited finds the event.
+        self.publish("exec_die", &[("execID", &id), ("exitCode", &exit_code.to_string())]);
         if !waiting.is_empty() {
             self.execs.table.remove(key);
         }

@@ -290,6 +290,11 @@ impl Monitor {
         if !self.task.rearm_memory() {
             return;
         }
+        let kills = self.task.memory_kills();
+        if self.task.told_kills < kills {
+            self.task.told_kills = kills;
+            self.publish("oom", &[]);
+        }
         let mut broken = Vec::new();
         for (id, peer) in self.peers.iter_mut().filter(|(_, p)| p.supervises) {
             let told = peer.tell(&protocol::Event::Oom).and_then(|()| peer.watch(&self.poller, id));
