@@ -13,7 +13,7 @@ const PLAIN: &str = "{{.Action}} {{json .Actor.Attributes}}";
 fn past(host: &TestHost, engine: Engine, more: &[&str]) -> String {
     // A time of whole seconds is meant: the end of this one includes what has just happened.
     std::thread::sleep(Duration::from_millis(1100));
-    host.cli(engine, &[&["events", "--since", "1h", "--until", "0s"], more].concat()).ok()
+    host.cli(engine, &[&["events", "--since", "1h", "--until", "0s"], more].concat()).ok().to_owned()
 }
 
 fn a_container_tells_its_life(host: &TestHost, engine: Engine) {
@@ -43,8 +43,8 @@ fn a_container_tells_its_life(host: &TestHost, engine: Engine) {
         format!("exec_die a=b exitCode=0 name=one"),
         format!("kill {one} signal=18"),
         format!("rename {two} oldName=/one"),
-        format!("exec_create: true {two}"),
-        format!("exec_start: true {two}"),
+        format!("exec_create: true  {two}"),
+        format!("exec_start: true  {two}"),
         format!("exec_die a=b exitCode=0 name=two"),
     ];
     assert_eq!(told[..expected.len()], expected, "{told:#?}");
@@ -76,7 +76,7 @@ fn filters_formats_and_times(host: &TestHost, engine: Engine) {
         assert_eq!(told.lines().collect::<Vec<_>>().join(" "), expected, "{filters:?}");
     }
     let plain = past(host, engine, &["--filter", "event=die", "--filter", "container=box2"]);
-    let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", "box2"]).ok();
+    let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", "box2"]).ok().to_owned();
     let end = format!(
         " container die {id} (execDuration=0, exitCode=5, image={BUSYBOX}, name=box2)"
     );
@@ -112,13 +112,11 @@ fn events_are_followed(host: &TestHost, engine: Engine) {
     std::thread::sleep(Duration::from_secs(1));
     host.cli(engine, &["run", "--rm", "--name", "shown", BUSYBOX, "true"]).ok();
     seen.wait_for("destroy");
-    let text = seen.text();
+    let text = seen.stdout();
     let actions: Vec<&str> = text.lines().filter_map(|l| l.split(' ').next()).collect();
     assert_eq!(actions, ["create", "attach", "start", "die", "destroy"], "{text}");
     drop(seen);
     let start = std::time::Instant::now();
-    let until = host.cli(engine, &["events", "--until", "2030-01-01", "--since", "2029-01-01", "--filter", "event=x"]);
-    drop(until);
     let limited = host.sh_with(engine, "$E events --filter event=x --until $(($(date +%s)+2)); echo ended");
     assert_eq!(limited.ok(), "ended");
     assert!(start.elapsed() < PATIENCE);
@@ -136,10 +134,10 @@ fn events_are_followed(host: &TestHost, engine: Engine) {
         host.cli(engine, &["rename", &name, &format!("bigger{n}")]).ok();
         host.cli(engine, &["rm", &format!("bigger{n}")]).ok();
     }
-    let whole = || seen.text().lines().filter(|l| l.starts_with("destroy")).count() == 12;
+    let whole = || seen.stdout().lines().filter(|l| l.starts_with("destroy")).count() == 12;
     assert!(wait::until(PATIENCE, whole));
-    assert_eq!(seen.text().lines().count(), 36);
-    let size = host.sh("du -s /run/tare/events | cut -f 1").ok();
+    assert_eq!(seen.stdout().lines().count(), 36);
+    let size = host.sh("du -s /run/tare/events | cut -f 1").ok().to_owned();
     assert!(size.parse::<u32>().unwrap() <= 5 * 1024, "{size}");
     assert!(host.sh("ls /run/tare/events").ok().contains("journal.1"));
 }
@@ -152,7 +150,7 @@ fn images_tell_too(host: &TestHost, engine: Engine) {
     host.cli(engine, &["load", "-q", "-i", "/tmp/image.tar"]).ok();
     host.cli(engine, &["tag", BUSYBOX, "127.0.0.1:5000/pushed"]).ok();
     host.cli(engine, &["push", "-q", "127.0.0.1:5000/pushed"]).ok();
-    let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", BUSYBOX]).ok();
+    let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", BUSYBOX]).ok().to_owned();
     let told = past(host, engine, &["--filter", "type=image", "--format", "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}"]);
     let expected = [
         format!("pull {BUSYBOX}:latest {BUSYBOX}"),

@@ -94,6 +94,8 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Pause => task::pause(session, parsed, true).await,
+        Action::Unpause => task::pause(session, parsed, false).await,
         Action::Events => events::events(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
         // Needs no engine; the dispatcher has done it.

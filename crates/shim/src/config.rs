@@ -77,6 +77,9 @@ pub struct Settings {
     /// One for each socket of a published port that is handed over, in their order.
     #[serde(default)]
     pub ports: Vec<Port>,
+    /// How its health is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<crate::health::Check>>,
     /// A descriptor for `sys::trace` records is handed over.
     #[serde(default)]
     pub trace: bool,

@@ -10,6 +10,7 @@
 mod events;
 mod execs;
 mod exit;
+mod probe;
 mod requests;
 mod task;
 
@@ -57,6 +58,7 @@ pub struct Monitor {
     netns: Option<OwnedFd>,
     task: Task,
     execs: Execs,
+    checks: probe::Checks,
     unclaimed: Vec<(i32, Ended)>,
     /// Descriptors that were handed over badly: the failure of `Create`.
     hold_failure: Option<Failure>,
@@ -98,6 +100,7 @@ impl Monitor {
             netns: None,
             task: Task::default(),
             execs: Execs::default(),
+            checks: probe::Checks::default(),
             unclaimed: Vec::new(),
             hold_failure: None,
             leaving_until_ns: None,
@@ -137,6 +140,7 @@ impl Monitor {
             Event::Stdin => self.streams.on_stdin(&self.poller),
             Event::Attached(id) => self.streams.on_attached(&self.poller, id, readiness),
             Event::Exec(id) => self.on_exec(id),
+            Event::Probe => self.on_probe(),
             Event::OutOfMemory => self.on_out_of_memory(),
             Event::Port(id) => self.ports.on_port(&self.poller, id),
             Event::Spliced(id, end) => self.ports.on_spliced(&self.poller, id, end, readiness),
@@ -149,7 +153,8 @@ impl Monitor {
         let now = boottime_ns();
         // Past it, only clients that still read are waited for, each with a deadline of its own.
         let leaving = self.leaving_until_ns.filter(|&at| at > now);
-        let deadlines = [self.streams.deadline_ns(), self.task.deadline_ns(), self.idle_at_ns, leaving];
+        let (streams, task) = (self.streams.deadline_ns(), self.task.deadline_ns());
+        let deadlines = [streams, task, self.checks.deadline_ns(), self.idle_at_ns, leaving];
         deadlines.into_iter().flatten().min()
     }
 
@@ -160,6 +165,10 @@ impl Monitor {
         }
         if self.task.deadline_ns().is_some_and(|at| now >= at) {
             self.on_task_deadline();
+        }
+        if self.checks.deadline_ns().is_some_and(|at| now >= at) {
+            self.on_check_deadline(now);
+            self.idle_at_ns = Some(now + IDLE_NS);
         }
         if self.idle_at_ns.is_some_and(|at| now >= at) {
             self.idle_at_ns = None;

@@ -20,3 +20,25 @@ pub const EVENTS: Cmd = Command {
     arity: Arity::None,
     ..command("events", Action::Events, "[OPTIONS]", "Get real time events from the server")
 };
+
+/// `pause`
+pub const PAUSE: Cmd = Command {
+    paths: &["container pause", "pause"],
+    ..command(
+        "pause",
+        Action::Pause,
+        "CONTAINER [CONTAINER...]",
+        "Pause all processes within one or more containers",
+    )
+};
+
+/// `unpause`
+pub const UNPAUSE: Cmd = Command {
+    paths: &["container unpause", "unpause"],
+    ..command(
+        "unpause",
+        Action::Unpause,
+        "CONTAINER [CONTAINER...]",
+        "Unpause all processes within one or more containers",
+    )
+};

@@ -43,6 +43,8 @@ pub(crate) async fn handle(
         E::ContainerRestart => containers::restart(router, call).await,
         E::ContainerRename => containers::rename(router, call).await,
         E::ContainerTop => containers::top(router, call).await,
+        E::ContainerPause => containers::pause(router, call, true).await,
+        E::ContainerUnpause => containers::pause(router, call, false).await,
         E::ContainerKill => containers::kill(router, call).await,
         E::ContainerWait => containers::wait(router, call).await,
         E::ContainerRemove => containers::remove(router, call).await,

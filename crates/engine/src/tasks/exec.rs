@@ -96,6 +96,7 @@ impl Engine {
         }
         let container = self.container(word)?;
         container.must_run()?;
+        not_paused(&container, word)?;
         // As dockerd: an unknown user is told here, before anything is taken over.
         exec_user(&container, &config.user)?;
         let id = crate::containers::new_id()?;
@@ -114,6 +115,7 @@ impl Engine {
         }
         let container = self.container(&record.container)?;
         container.must_run()?;
+        not_paused(&container, &container.id)?;
         let mut process = self.exec_process(&container, &record.config)?;
         if let Some((columns, rows)) = size.filter(|(c, r)| *c > 0 && *r > 0 && record.config.tty) {
             process.console_size =
@@ -245,7 +247,9 @@ impl Engine {
     }
 
     fn tell_exec(&self, container: &crate::Container, action: &str, config: &ExecConfig, id: &str) {
-        let action = format!("{action}: {}", config.cmd.join(" "));
+        // dockerd's form: the program, a space, the arguments.
+        let (program, args) = config.cmd.split_first().map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
+        let action = format!("{action}: {program} {}", args.join(" "));
         self.tell_container(container, &action, &[("execID", id)]);
     }
 
@@ -280,6 +284,13 @@ fn exec_user(container: &crate::Container, user: &str) -> Result<Option<spec::Re
     // The kernel's own view of its root.
     let root = sys::root::Root::open_dir(Path::new(&format!("/proc/{}/root", container.state.pid)))?;
     crate::containers::resolve_user_in(&root, user).map(Some)
+}
+
+fn not_paused(container: &crate::Container, word: &str) -> Result<()> {
+    if container.state.status != crate::Status::Paused {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("Container {word} is paused, unpause the container before exec")))
 }
 
 /// Docker's words in front of the runtime's.

@@ -105,6 +105,7 @@ impl Engine {
             error: exit.error,
             restarts: record.last.restarts + i64::from(again.is_some()),
             stopped_by_hand: task.stopped_by_hand,
+            health: self.last_health(&record),
         };
         if record.host.auto_remove && !task.kept {
             self.remove_parts(&record)?;
@@ -123,6 +124,7 @@ impl Engine {
             pid: 0,
             pid_start: 0,
             endpoint: None,
+            paused: false,
             due_ns: Some(sys::clock::boottime_ns().saturating_add(delay.as_nanos() as u64)),
             delay_ms,
             ..task.clone()

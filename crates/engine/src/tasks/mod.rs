@@ -8,6 +8,7 @@ mod attach;
 mod exec;
 mod exited;
 mod logs;
+mod pause;
 mod pending;
 mod start;
 mod stop;

@@ -96,6 +96,7 @@ impl Engine {
             due_ns: None,
             delay_ms,
             cancelled: false,
+            paused: false,
             kept: false,
             stopped_by_hand: false,
         };
@@ -124,6 +125,7 @@ impl Engine {
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
+        self.begin_health(record)?;
         let config = self.shim_config(record, task, &connected, mounts)?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
         let handed = Handed { netns: connected.netns.as_ref().map(AsFd::as_fd), ports: &sockets };
@@ -225,6 +227,7 @@ impl Engine {
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
+            health: crate::containers::health::probe(record.config.healthcheck.as_ref()).map(Box::new),
             trace: sys::trace::current_sink().is_some(),
             volatile: record.host.auto_remove,
         }

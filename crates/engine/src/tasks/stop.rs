@@ -37,9 +37,10 @@ impl Engine {
         let kill = rustix::process::Signal::KILL.as_raw();
         let ends = number == kill || stop_signal.is_none_or(|s| sys::signal::parse(s) == Some(number));
         match self.note_stop(&container, ends)? {
-            Stopping::Task => self.signal(&container, number),
-            Stopping::WasRestarting => Ok(()),
+            Stopping::Task => self.signal(&container, number)?,
+            Stopping::WasRestarting => return Ok(()),
         }
+        if ends { self.unpause_to_end(&container) } else { Ok(()) }
     }
 
     /// Stops a container: its stop signal, then SIGKILL after the timeout (seconds; negative =
@@ -85,6 +86,7 @@ impl Engine {
             Err(e) if e.kind == crate::Kind::Conflict => {}
             Err(e) => return Err(e),
         }
+        self.unpause_to_end(&container)?;
         if seconds < 0 {
             return ended.await.map(drop);
         }
@@ -138,6 +140,17 @@ impl Engine {
         let Some(mut task) = self.state()?.task(id)? else { return Ok(()) };
         task.kept = keep;
         self.state()?.put_task(id, &task)
+    }
+
+    /// A frozen process takes no signal: one that is meant to end is let go on.
+    fn unpause_to_end(&self, container: &Container) -> Result<()> {
+        if container.state.status != crate::Status::Paused {
+            return Ok(());
+        }
+        match self.unpause(&container.id) {
+            Err(e) if matches!(e.kind, crate::Kind::Conflict | crate::Kind::NotFound) => Ok(()),
+            other => other,
+        }
     }
 
     fn signal(&self, container: &Container, signal: i32) -> Result<()> {

@@ -73,6 +73,7 @@ impl super::task::Task {
 impl Monitor {
     /// Init has ended and was reaped.
     pub(super) fn begin_exit(&mut self) {
+        self.end_checks();
         self.task.stage = Stage::Draining;
         self.task.exit_timer = ExitTimer {
             drain_until_ns: boottime_ns() + DRAIN_NS,

@@ -358,8 +358,9 @@ impl Monitor {
             &Response::Started { pid: self.task.init.as_ref().map_or(0, |i| i.pid), at_ns: at.0 },
         );
         if self.task.ended.is_some() {
-            self.begin_exit();
+            return self.begin_exit();
         }
+        self.begin_checks();
     }
 
     /// Init was reaped.
