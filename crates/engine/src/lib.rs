@@ -22,6 +22,7 @@ mod state;
 mod trace;
 
 pub mod containers;
+pub mod events;
 pub mod images;
 pub mod mounts;
 pub mod networks;

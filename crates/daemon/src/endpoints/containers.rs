@@ -69,13 +69,19 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
                 }
                 filter.status = values.to_vec();
             }
+            "health" => {
+                for value in values {
+                    check_health(value)?;
+                }
+                filter.health = values.to_vec();
+            }
             "exited" => {
                 for value in values {
                     let code = i32::try_from(go_integer("Atoi", value)?).unwrap_or(i32::MAX);
                     filter.exited.push(code);
                 }
             }
-            "before" | "since" | "network" | "is-task" | "publish" | "expose" | "health" | "isolation" => {
+            "before" | "since" | "network" | "is-task" | "publish" | "expose" | "isolation" => {
                 return Err(Refusal::later(&format!("the filter {name}")));
             }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
@@ -91,6 +97,17 @@ fn check_status(word: &str) -> Result<(), Refusal> {
     }
     Err(Refusal::bad_request(format!(
         "invalid filter 'status={word}': invalid value for state ({word}): must be one of {}",
+        WORDS.join(", ")
+    )))
+}
+
+fn check_health(word: &str) -> Result<(), Refusal> {
+    const WORDS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+    if WORDS.contains(&word) {
+        return Ok(());
+    }
+    Err(Refusal::bad_request(format!(
+        "invalid filter 'health={word}': invalid value for health ({word}): must be one of {}",
         WORDS.join(", ")
     )))
 }
@@ -167,6 +184,13 @@ pub(super) async fn restart(router: &Router, call: Call) -> Result<Reply, Refusa
             ..error
         }),
     })?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn pause(router: &Router, call: Call, pause: bool) -> Result<Reply, Refusal> {
+    let name = call.name.clone();
+    let work = move |engine: &engine::Engine| if pause { engine.pause(&name) } else { engine.unpause(&name) };
+    router.block(&call.tracing, work).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -253,7 +277,10 @@ mod tests {
                 r#"{"status":["x"]}"#,
                 "invalid filter 'status=x': invalid value for state (x): must be one of created, running, paused, restarting, removing, exited, dead",
             ),
-            (r#"{"health":["healthy"]}"#, "the filter health is not supported yet"),
+            (
+                r#"{"health":["foo"]}"#,
+                "invalid filter 'health=foo': invalid value for health (foo): must be one of none, starting, healthy, unhealthy",
+            ),
             (r#"{"exited":["x"]}"#, "strconv.Atoi: parsing \"x\": invalid syntax"),
         ] {
             let refusal = list_filter(&Filters::parse(text).unwrap()).unwrap_err();
