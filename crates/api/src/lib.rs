@@ -10,6 +10,8 @@
 
 pub mod calls;
 pub mod container;
+pub mod event;
+pub mod event_calls;
 pub mod filters;
 pub mod go;
 pub mod host_config;

@@ -1,5 +1,6 @@
 //! What each command does: one module for each kind, all against [`api::Client`].
 
+mod events;
 mod exec;
 mod history;
 mod image;
@@ -94,6 +95,9 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Pause => task::pause(session, parsed, true).await,
+        Action::Unpause => task::pause(session, parsed, false).await,
+        Action::Events => events::events(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
         Action::VolumeCreate => volume::create(session, parsed).await,
         Action::VolumeInspect => inspect::volumes(session, parsed).await,

@@ -61,7 +61,7 @@ pub struct ContainerConfig {
     pub stop_timeout: Option<i64>,
     /// The image's `ONBUILD` lines, only shown.
     pub on_build: Vec<String>,
-    /// The image's health check, only shown until health checks are supported.
+    /// How its health is checked; the image's where it says nothing.
     pub healthcheck: Option<Health>,
 }
 

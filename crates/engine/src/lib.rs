@@ -14,6 +14,7 @@
 mod config;
 mod error;
 mod machine;
+mod name_pattern;
 mod paths;
 mod reconcile;
 mod restart;
@@ -21,6 +22,7 @@ mod state;
 mod trace;
 
 pub mod containers;
+pub mod events;
 pub mod images;
 pub mod mounts;
 pub mod networks;

@@ -87,6 +87,9 @@ pub struct LastRun {
     pub restarts: i64,
     /// Somebody has stopped or killed it since it was started.
     pub stopped_by_hand: bool,
+    /// What its health checks have found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<shim::health::Health>,
 }
 
 /// A task: what is true of a container only while it runs.
@@ -116,6 +119,9 @@ pub struct Task {
     /// Somebody has stopped or killed it.
     #[serde(default)]
     pub stopped_by_hand: bool,
+    /// Its processes are frozen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// It is stopped to be started again: `--rm` waits for another end.
     #[serde(default)]
     pub kept: bool,

@@ -83,8 +83,8 @@ pub struct WindowSize {
 pub enum Gate {
     /// Nothing: `execve` follows as soon as everything is set up.
     Immediate,
-    /// A fifo (an `O_PATH` descriptor of it): init opens it for writing, which blocks until somebody
-    /// opens it for reading. Outlives the caller: the command line's `create` and `start`.
+    /// A fifo, open for both directions: init reads until somebody has written a byte. Outlives the caller: the
+    /// command line's `create` and `start`.
     Fifo(OwnedFd),
     /// [`Created::start`] releases it. Init ends if the caller dies first.
     Hold,

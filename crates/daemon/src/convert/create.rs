@@ -125,21 +125,11 @@ fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
         ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
         ("MacAddress", !config.mac_address.is_empty()),
-        // A check that is switched off asks for nothing.
-        ("Healthcheck", config.healthcheck.as_ref().is_some_and(asks_for_checks)),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(field)),
         None => Ok(()),
     }
-}
-
-fn asks_for_checks(health: &HealthConfig) -> bool {
-    let test = health.test.as_deref().unwrap_or_default();
-    let switched_off = test.first().is_some_and(|word| word == "NONE");
-    let inherits =
-        test.is_empty() && *health == HealthConfig { test: health.test.clone(), ..HealthConfig::default() };
-    !switched_off && !inherits
 }
 
 fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
@@ -267,7 +257,6 @@ mod tests {
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
                 "HostConfig.NetworkMode: sharing another container's network is not supported yet",
             ),
-            (r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#, "Healthcheck is not supported yet"),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (
@@ -288,6 +277,7 @@ mod tests {
         for text in [
             r#"{"Image":"x","Healthcheck":{"Test":["NONE"]}}"#,
             r#"{"Image":"x","Healthcheck":{}}"#,
+            r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#,
             r#"{"image":"x","cmd":"ls","HostConfig":null}"#,
             r#"{"Image":"x","HostConfig":{"Runtime":"runc","IpcMode":"private","MemorySwappiness":null}}"#,
         ] {

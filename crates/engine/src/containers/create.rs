@@ -57,6 +57,7 @@ impl Engine {
             );
             return Err(Error::invalid(text));
         }
+        config.healthcheck.as_ref().map_or(Ok(()), super::health::check)?;
         let image = self.resolve_image(&config.image)?;
         let mut config = merge(config, &image.config.config);
         if config.entrypoint.as_ref().is_none_or(Vec::is_empty)
@@ -93,6 +94,7 @@ impl Engine {
                 return Err(e);
             }
         }
+        self.tell(&record, "create", &[]);
         Ok(Created { id: record.id, warnings })
     }
 
@@ -184,10 +186,12 @@ impl Engine {
     }
 }
 
-/// Looks a user up in a root's own files.
-pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
+/// Looks a user up in a root's own files; `groups` are those that the container's processes have beside.
+pub(crate) fn resolve_user_in(root: &Root, user: &str, groups: &[String]) -> Result<ResolvedUser> {
     let (passwd, group) = user_files(root)?;
-    users::resolve(user, &passwd, &group)
+    let mut resolved = users::resolve(user, &passwd, &group)?;
+    resolved.groups.extend(users::resolve_groups(groups, &group)?);
+    Ok(resolved)
 }
 
 /// passwd and group of a root.
@@ -263,16 +267,15 @@ fn merge(mut config: ContainerConfig, image: &oci::Config) -> ContainerConfig {
     }
     config.stop_timeout = config.stop_timeout.or(image.stop_timeout);
     config.on_build.clone_from(&image.on_build);
-    if let (None, Some(h)) = (&config.healthcheck, &image.healthcheck) {
-        config.healthcheck = Some(Health {
-            test: h.test.clone(),
-            interval: h.interval,
-            timeout: h.timeout,
-            start_period: h.start_period,
-            start_interval: h.start_interval,
-            retries: h.retries,
-        });
-    }
+    let of_image = image.healthcheck.as_ref().map(|h| Health {
+        test: h.test.clone(),
+        interval: h.interval,
+        timeout: h.timeout,
+        start_period: h.start_period,
+        start_interval: h.start_interval,
+        retries: h.retries,
+    });
+    config.healthcheck = super::health::merge(config.healthcheck.take(), of_image);
     config
 }
 

@@ -123,6 +123,10 @@ impl Engine {
     /// Loads a `docker save` or OCI layout archive; returns Docker's lines.
     pub fn load_images(&self, archive: impl Read) -> Result<Vec<String>> {
         let loaded = self.store()?.load(archive).map_err(store_error)?;
+        for image in &loaded {
+            let id = image.target.digest.to_string();
+            self.tell_image("load", &id, &id, self.labels_of(&id).as_ref());
+        }
         Ok(loaded.iter().map(ToString::to_string).collect())
     }
 
@@ -137,7 +141,18 @@ impl Engine {
         let name =
             name.filter(|n| !n.is_empty()).map(Reference::parse).transpose()?.map(Reference::or_latest);
         let id = self.store()?.import(tar, name.as_ref(), message, changes).map_err(store_error)?;
-        Ok(id.to_string())
+        let id = id.to_string();
+        if let Some(name) = &name {
+            self.tell_image("tag", &id, &name.familiar(), self.labels_of(&id).as_ref());
+        }
+        self.tell_image("import", &id, &id, self.labels_of(&id).as_ref());
+        Ok(id)
+    }
+
+    /// The labels of an image's configuration, which its events carry.
+    pub(crate) fn labels_of(&self, word: &str) -> Option<BTreeMap<String, String>> {
+        let image = self.find_image(word).ok()?;
+        Some(self.view(&image).ok()?.config.config.labels)
     }
 
     /// Finds a row by name, by digest, or by a prefix of the id, in Docker's order.

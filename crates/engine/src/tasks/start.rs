@@ -65,6 +65,7 @@ impl Engine {
                 record.last.exit_code = failure_code(&failure);
                 if record.host.auto_remove {
                     self.remove_parts(&record, true)?;
+                    self.tell(&record, "destroy", &[]);
                     self.store()?.snapshots().empty_trash()?;
                 } else {
                     self.state()?.update(&record)?;
@@ -95,13 +96,16 @@ impl Engine {
             due_ns: None,
             delay_ms,
             cancelled: false,
+            paused: false,
             kept: false,
             mounted: Vec::new(),
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
         let started = self.run_task(record, &mut task, attaches, supervise);
-        if started.is_err() {
+        if started.is_ok() {
+            self.tell(record, "start", &[]);
+        } else {
             // The first error is the one to tell; what cannot be undone now is undone from the row.
             let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task, None));
         }
@@ -122,6 +126,7 @@ impl Engine {
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
+        self.begin_health(record)?;
         let (config, trees) = self.shim_config(record, task, &connected, mounts)?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
@@ -194,7 +199,8 @@ impl Engine {
         let log = self.log_settings(record)?;
         let mut settings = self.shim_settings(record, task, connected, log);
         settings.mounts = indexes;
-        Ok((Config { settings, spec, rootfs, bundle, no_pivot: false }, trees))
+        let event = crate::events::of_container(&record.name, &record.config);
+        Ok((Config { settings, spec, rootfs, bundle, event, no_pivot: false }, trees))
     }
 
     fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected, log: Log) -> Settings {
@@ -224,6 +230,7 @@ impl Engine {
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
             mounts: Vec::new(),
+            health: crate::containers::health::probe(record.config.healthcheck.as_ref()).map(Box::new),
             trace: sys::trace::current_sink().is_some(),
             volatile: record.host.auto_remove,
         }
@@ -286,7 +293,7 @@ impl Engine {
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
-            std::fs::write(folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
+            write_readable(&folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
         let dns = &record.host.dns;
@@ -409,4 +416,11 @@ fn make_private(folder: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(crate::error::io(format!("mkdir {}", folder.display()))),
     }
+}
+
+/// A file that any user in the container may read, whatever this process's umask.
+fn write_readable(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+    std::io::Write::write_all(&mut file, content)
 }

@@ -274,7 +274,7 @@ impl VolumeFilter {
     fn passes(&self, volume: &Volume, used: bool) -> bool {
         self.dangling.is_none_or(|dangling| dangling != used)
             && (self.names.is_empty()
-                || self.names.iter().any(|name| crate::containers::name_matches(&volume.name, name)))
+                || self.names.iter().any(|name| crate::name_pattern::matches(name, &volume.name)))
             && (self.drivers.is_empty() || self.drivers.iter().any(|driver| driver == LOCAL))
             && self.labels.iter().all(|label| volume.has_label(label))
     }
