@@ -11,8 +11,11 @@
 //!
 //! This crate does not know HTTP, JSON bodies, terminals or command lines.
 
+pub mod cdi;
 mod config;
+mod device_requests;
 mod error;
+mod ipc;
 mod machine;
 mod paths;
 mod reconcile;
@@ -28,7 +31,7 @@ pub mod system;
 pub mod tasks;
 
 pub use config::{
-    ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, Dns, Health, HostConfig, Limits,
+    ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig, Limits,
     LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
 pub use containers::{Container, EndpointState, ListFilter, State, Status};

@@ -4,6 +4,7 @@ use super::attach::{Attachment, SHIM_PATIENCE, request_attach};
 use super::exited::Finished;
 use super::streams::{AsyncConnection, shim_error};
 use crate::error::{Error, Kind, Result};
+use crate::ipc::SharedIpc;
 use crate::networks::Connected;
 use crate::spec::{self, Inputs};
 use crate::state::{Record, Task};
@@ -117,11 +118,13 @@ impl Engine {
         // Two things that need nothing from the rest are under way while the rest is found out: the network
         // namespace, half a millisecond of the kernel's, and the shim's own world.
         let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
+        // Before the shim has a mount namespace of its own.
+        let ipc = self.shared_ipc(record)?;
         let launching = self.begin_shim(record)?;
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
-        let config = self.shim_config(record, task, &connected, mounts)?;
+        let config = self.shim_config(record, task, &connected, mounts, ipc.as_ref())?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
         let handed = Handed { netns: connected.netns.as_ref().map(AsFd::as_fd), ports: &sockets };
         let mut connection =
@@ -177,11 +180,12 @@ impl Engine {
         task: &Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
+        ipc: Option<&SharedIpc>,
     ) -> Result<Config> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
-        let spec = self.build_spec(record, task, &root, &mounts)?;
+        let spec = self.build_spec(record, task, &root, &mounts, ipc)?;
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
@@ -247,6 +251,7 @@ impl Engine {
         task: &Task,
         root: &Path,
         mounts: &[sys::mount::Mount],
+        ipc: Option<&SharedIpc>,
     ) -> Result<oci::runtime::Spec> {
         let user = self.resolve_user(&record.config.user, &record.host.group_add, mounts)?;
         for bind in &record.host.binds {
@@ -260,7 +265,7 @@ impl Engine {
         let pid_namespace = self.shared_pid_namespace(&record.host)?;
         let security = spec::security::parse(&record.host.security)?;
         let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
-        spec::build(&Inputs {
+        let mut built = spec::build(&Inputs {
             record,
             user: &user,
             root,
@@ -274,10 +279,13 @@ impl Engine {
             devices: &given,
             block_devices: &block_devices,
             pid_namespace: pid_namespace.as_deref(),
+            ipc,
             security: &security,
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
-        })
+        })?;
+        crate::device_requests::apply(&record.host.device_requests, &mut built)?;
+        Ok(built)
     }
 
     /// `hosts`, `hostname`, `resolv.conf` in the container's folder.
