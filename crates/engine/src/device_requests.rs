@@ -48,18 +48,26 @@ fn no_driver(request: &DeviceRequest) -> Error {
 
 /// The first of the sets that the vendor's driver has all of.
 fn matching(request: &DeviceRequest) -> Option<&[String]> {
-    let has = |word: &String| matches!(word.as_str(), "gpu" | "nvidia") || NVIDIA_CAPABILITIES.contains(&word.as_str());
+    let has = |word: &String| {
+        matches!(word.as_str(), "gpu" | "nvidia") || NVIDIA_CAPABILITIES.contains(&word.as_str())
+    };
     request.capabilities.as_deref()?.iter().find(|set| set.iter().all(has)).map(Vec::as_slice)
 }
 
 fn nvidia_hook() -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::var_os("PATH")?;
-    let runs = |file: &PathBuf| file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let runs =
+        |file: &PathBuf| file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     std::env::split_paths(&path).filter(|f| f.is_absolute()).map(|f| f.join(NVIDIA_HOOK)).find(runs)
 }
 
-fn nvidia(request: &DeviceRequest, hook: PathBuf, capabilities: &[String], spec: &mut spec::Spec) -> Result<()> {
+fn nvidia(
+    request: &DeviceRequest,
+    hook: PathBuf,
+    capabilities: &[String],
+    spec: &mut spec::Spec,
+) -> Result<()> {
     let ids = request.device_ids.as_deref().unwrap_or_default();
     if request.count != 0 && !ids.is_empty() {
         return Err(Error::new(Kind::Internal, "cannot set both Count and DeviceIDs on device request"));
@@ -113,7 +121,10 @@ mod tests {
     #[test]
     fn without_a_driver_the_text_is_dockers() {
         for (asked, text) in [
-            (request("", -1, &[], &[&["gpu"]]), "could not select device driver \"\" with capabilities: [[gpu]]"),
+            (
+                request("", -1, &[], &[&["gpu"]]),
+                "could not select device driver \"\" with capabilities: [[gpu]]",
+            ),
             (request("CDI", 0, &["x"], &[]), "could not select device driver \"CDI\" with capabilities: []"),
             (
                 request("foo", 1, &[], &[&["a", "b"], &["c"]]),

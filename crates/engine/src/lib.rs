@@ -31,8 +31,8 @@ pub mod system;
 pub mod tasks;
 
 pub use config::{
-    ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig, Limits,
-    LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
+    ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig,
+    Limits, LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
 pub use containers::{Container, EndpointState, ListFilter, State, Status};
 pub use error::{Error, Kind, Result};

@@ -7,8 +7,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of which versions files are read, oldest first. The first two are known, but too old to say anything.
-const VERSIONS: [&str; 9] =
-    ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0"];
+const VERSIONS: [&str; 9] = ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0"];
 /// A file name's length on Linux is below; so is that of a folder of resctrl.
 const MAX_CLOS_ID: usize = 4096;
 
@@ -193,7 +192,8 @@ impl File {
         let mut devices = BTreeMap::new();
         for device in self.devices {
             let Device { name, container_edits, .. } = device;
-            check_device(&name, &container_edits).map_err(|why| format!("failed add device {name:?}: {why}"))?;
+            check_device(&name, &container_edits)
+                .map_err(|why| format!("failed add device {name:?}: {why}"))?;
             if devices.insert(name.clone(), container_edits).is_some() {
                 return Err(format!("invalid spec, multiple device {name:?}"));
             }
@@ -286,7 +286,8 @@ impl Edits {
             }
         }
         for hook in &self.hooks {
-            let known = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+            let known =
+                ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
             if !known.contains(&hook.hook_name.as_str()) {
                 return Err(format!("invalid hook name {:?}", hook.hook_name));
             }
@@ -329,7 +330,9 @@ mod tests {
 
     /// A file with one device `x` and these edits.
     fn with(version: &str, kind: &str, edits: &str) -> String {
-        format!(r#"{{"cdiVersion":"{version}","kind":"{kind}","devices":[{{"name":"x","containerEdits":{edits}}}]}}"#)
+        format!(
+            r#"{{"cdiVersion":"{version}","kind":"{kind}","devices":[{{"name":"x","containerEdits":{edits}}}]}}"#
+        )
     }
 
     #[test]
@@ -359,11 +362,18 @@ mod tests {
                 "the spec version must be at least v0.5.0".to_string(),
             ),
             (
-                with("0.3.0", "v.com/c", r#"{"mounts":[{"hostPath":"/a","containerPath":"/a","type":"bind"}]}"#),
+                with(
+                    "0.3.0",
+                    "v.com/c",
+                    r#"{"mounts":[{"hostPath":"/a","containerPath":"/a","type":"bind"}]}"#,
+                ),
                 "the spec version must be at least v0.4.0".to_string(),
             ),
             (with("0.7.0", "b4com", env), "invalid vendor. empty name".to_string()),
-            (with("0.7.0", "-b.com/c", env), "invalid vendor. \"-b.com\", should start with letter".to_string()),
+            (
+                with("0.7.0", "-b.com/c", env),
+                "invalid vendor. \"-b.com\", should start with letter".to_string(),
+            ),
             (with("0.7.0", "b.com/0c", env), "invalid class. \"0c\", should start with letter".to_string()),
             (
                 with("0.7.0", "b.com/c d", env),
@@ -400,7 +410,8 @@ mod tests {
             ),
             (
                 v7(env).replace("\"x\"", "\"x-\""),
-                "failed add device \"x-\": invalid name \"x-\", should end with a letter or digit".to_string(),
+                "failed add device \"x-\": invalid name \"x-\", should end with a letter or digit"
+                    .to_string(),
             ),
             (
                 v7(env).replace("\"x\"", "\"x y\""),
@@ -408,7 +419,11 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            assert_eq!(check(text.as_bytes()).unwrap_err(), format!("invalid CDI Spec: {expected}"), "{text}");
+            assert_eq!(
+                check(text.as_bytes()).unwrap_err(),
+                format!("invalid CDI Spec: {expected}"),
+                "{text}"
+            );
         }
         let unknown = check(v7(r#"{"junk":1}"#).as_bytes()).unwrap_err();
         assert!(unknown.contains("unknown field `junk`"), "{unknown}");

@@ -102,7 +102,8 @@ impl Registry {
             names.iter().map(String::as_str).filter(|n| !self.devices.contains_key(*n)).collect();
         if !missing.is_empty() {
             if let Some(yaml) = self.yaml.first() {
-                let what = format!("the CDI file {} in YAML ({} is in no JSON file)", yaml.display(), missing[0]);
+                let what =
+                    format!("the CDI file {} in YAML ({} is in no JSON file)", yaml.display(), missing[0]);
                 return Err(Error::unsupported(what));
             }
             return Err(failed(format!("unresolvable CDI devices {}", missing.join(", "))));
@@ -260,7 +261,10 @@ fn device(node: &Node) -> std::result::Result<spec::Device, String> {
         _ => return Err(format!("failed to stat CDI host device {host:?}: not a device node")),
     };
     if !node.kind.is_empty() && node.kind.replace('u', "c") != kind {
-        return Err(format!("CDI device ({:?}, {host:?}), host type mismatch ({}, {kind})", node.path, node.kind));
+        return Err(format!(
+            "CDI device ({:?}, {host:?}), host type mismatch ({}, {kind})",
+            node.path, node.kind
+        ));
     }
     device.kind = kind.to_string();
     if kind != "p" {
@@ -299,7 +303,10 @@ mod tests {
         assert_eq!((linux.devices[0].major, linux.devices[0].minor), (1, 3));
         assert_eq!(linux.resources.as_ref().unwrap().devices[0].access, "rw");
         let process = spec.process.as_ref().unwrap();
-        assert_eq!((&process.env[..], &process.user.additional_gids[..]), (&["ALL=1".to_string(), "A=1".into()][..], &[7][..]));
+        assert_eq!(
+            (&process.env[..], &process.user.additional_gids[..]),
+            (&["ALL=1".to_string(), "A=1".into()][..], &[7][..])
+        );
         assert_eq!(spec.mounts.len(), 1);
         assert_eq!(spec.hooks.unwrap().create_runtime.len(), 2);
         let gone = registry.inject(&["v.com/c=gone".into()], &mut blank()).unwrap_err();
