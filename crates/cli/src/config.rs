@@ -16,6 +16,8 @@ pub struct Config {
     pub detach_keys: String,
     /// Default `--format` of `ps`.
     pub ps_format: String,
+    /// Default `--format` of `stats`.
+    pub stats_format: String,
     /// Default `--format` of `images`.
     pub images_format: String,
     /// The context in use; `default` and none are the same.
@@ -50,6 +52,7 @@ impl Config {
                 Config {
                     detach_keys: get("detachKeys"),
                     ps_format: get("psFormat"),
+                    stats_format: get("statsFormat"),
                     images_format: get("imagesFormat"),
                     current_context: get("currentContext"),
                     has_credentials: ["auths", "credHelpers", "credsStore"].iter().any(|key| {

@@ -12,7 +12,7 @@ use crate::template::number;
 
 /// Fields that are maps with text values.
 const TEXT_MAPS: &[&str] =
-    &["Annotations", "Data", "Details", "DriverOpts", "Labels", "Options", "StorageOpt", "Sysctls", "Tmpfs"];
+    &["Annotations", "Attributes", "Data", "Details", "DriverOpts", "Labels", "Options", "StorageOpt", "Sysctls", "Tmpfs"];
 /// Fields that are maps with other values.
 const MAPS: &[&str] =
     &["EndpointsConfig", "ExposedPorts", "IndexConfigs", "Networks", "PortBindings", "Runtimes", "Volumes"];

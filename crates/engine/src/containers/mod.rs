@@ -7,10 +7,12 @@ mod check;
 mod create;
 pub(crate) mod health;
 mod names;
+mod prune;
 mod remove;
 mod rename;
 mod size;
 mod top;
+mod update;
 
 use crate::error::Result;
 use crate::state::{Record, Task};
@@ -21,8 +23,10 @@ pub use crate::state::PublishedPort;
 pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use create::Created;
 pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
+pub use prune::PruneFilter;
 pub use size::Sizes;
 pub use top::Processes;
+pub use update::Update;
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
