@@ -78,11 +78,10 @@ fn filters_formats_and_times(host: &TestHost, engine: Engine) {
     }
     let plain = past(host, engine, &["--filter", "event=die", "--filter", "container=box2"]);
     let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", "box2"]).ok().to_owned();
-    let end = format!(
-        " container die {id} (execDuration=0, exitCode=5, image={BUSYBOX}, name=box2)"
-    );
+    let end = format!(" container die {id} (execDuration=0, exitCode=5, image={BUSYBOX}, name=box2)");
     assert!(plain.ends_with(&end) && plain.starts_with("20") && !plain.contains('\n'), "{plain}");
-    let json = past(host, engine, &["--filter", "event=die", "--filter", "container=box2", "--format", "json"]);
+    let json =
+        past(host, engine, &["--filter", "event=die", "--filter", "container=box2", "--format", "json"]);
     let start = format!(
         "{{\"status\":\"die\",\"id\":\"{id}\",\"from\":\"{BUSYBOX}\",\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{{\"ID\":\"{id}\",\"Attributes\":{{\"execDuration\":\"0\",\"exitCode\":\"5\",\"image\":\"{BUSYBOX}\",\"name\":\"box2\"}}}},\"scope\":\"local\",\"time\":"
     );
@@ -152,7 +151,11 @@ fn images_tell_too(host: &TestHost, engine: Engine) {
     host.cli(engine, &["tag", BUSYBOX, "127.0.0.1:5000/pushed"]).ok();
     host.cli(engine, &["push", "-q", "127.0.0.1:5000/pushed"]).ok();
     let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", BUSYBOX]).ok().to_owned();
-    let told = past(host, engine, &["--filter", "type=image", "--format", "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}"]);
+    let told = past(
+        host,
+        engine,
+        &["--filter", "type=image", "--format", "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}"],
+    );
     let expected = [
         format!("pull {BUSYBOX}:latest {BUSYBOX}"),
         format!("tag {id} other:1"),

@@ -43,7 +43,10 @@ fn what_is_paused_stands_still(host: &TestHost, engine: Engine) {
     assert_eq!(host.cli(engine, &["unpause", "box"]).ok(), "box");
     assert!(wait::until(PATIENCE, || lines() > before));
     let refused = host.cli(engine, &["unpause", "box"]);
-    assert_eq!(refused.stderr.trim_end(), format!("Error response from daemon: Container {id} is not paused"));
+    assert_eq!(
+        refused.stderr.trim_end(),
+        format!("Error response from daemon: Container {id} is not paused")
+    );
     // Ending what is paused.
     for end in [&["stop", "-t", "1", "box"][..], &["kill", "box"], &["rm", "-f", "box"]] {
         host.cli(engine, &["start", "box"]).ok();
@@ -70,15 +73,9 @@ fn limits_change_while_it_runs(host: &TestHost, engine: Engine) {
         assert_eq!(update(args).ok(), "box", "{case} {args:?}");
     }
     let format = "{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.MemoryReservation}} {{.NanoCpus}} {{.CpuShares}} {{.PidsLimit}} {{.CpusetCpus}} {{.CpusetMems}}{{end}}";
-    assert_eq!(
-        inspect(host, engine, format),
-        "33554432 100663296 16777216 1500000000 300 50 0 0"
-    );
+    assert_eq!(inspect(host, engine, format), "33554432 100663296 16777216 1500000000 300 50 0 0");
     let seen = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpuset/cpuset.cpus";
-    assert_eq!(
-        host.cli(engine, &["exec", "box", "sh", "-c", seen]).ok(),
-        "33554432\n50\n150000\n300\n0"
-    );
+    assert_eq!(host.cli(engine, &["exec", "box", "sh", "-c", seen]).ok(), "33554432\n50\n150000\n300\n0");
     for (args, text) in [
         (&["--cpu-period", "50000"][..], format!("Cannot update container {id}: Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set")),
         (&["--cpu-quota", "50000"], format!("Cannot update container {id}: Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set")),
@@ -92,7 +89,11 @@ fn limits_change_while_it_runs(host: &TestHost, engine: Engine) {
         assert!(refused.code == 1 && refused.stderr.trim_end() == expected, "{refused}");
     }
     let none = update(&[]);
-    assert!(none.code == 1 && none.stderr.trim_end() == "you must provide one or more flags when using this command", "{none}");
+    assert!(
+        none.code == 1
+            && none.stderr.trim_end() == "you must provide one or more flags when using this command",
+        "{none}"
+    );
     host.cli(engine, &["stop", "-t", "0", "box"]).ok();
     assert_eq!(update(&["--memory", "48m"]).ok(), "box");
     host.cli(engine, &["start", "box"]).ok();
@@ -102,7 +103,9 @@ fn limits_change_while_it_runs(host: &TestHost, engine: Engine) {
     host.cli(engine, &["run", "-d", "--rm", "--name", "box", BUSYBOX, "sleep", "1000"]).ok();
     let id = inspect(host, engine, "{{.Id}}");
     let refused = update(&["--restart", "always"]);
-    let text = format!("Error response from daemon: Cannot update container {id}: Restart policy cannot be updated because AutoRemove is enabled for the container");
+    let text = format!(
+        "Error response from daemon: Cannot update container {id}: Restart policy cannot be updated because AutoRemove is enabled for the container"
+    );
     assert_eq!(refused.stderr.trim_end(), text);
     host.cli(engine, &["rm", "-f", "box"]).ok();
 }
@@ -110,14 +113,19 @@ fn limits_change_while_it_runs(host: &TestHost, engine: Engine) {
 fn a_policy_that_comes_later_counts(host: &TestHost, engine: Engine) {
     host.cli(engine, &["run", "-d", "--name", "box", BUSYBOX, "sh", "-c", "sleep 2; exit 3"]).ok();
     host.cli(engine, &["update", "--restart", "on-failure:1", "box"]).ok();
-    let again = || inspect(host, engine, "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}") == "1 exited 3";
+    let again =
+        || inspect(host, engine, "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}") == "1 exited 3";
     assert!(wait::until(PATIENCE, again), "{}", inspect(host, engine, "{{json .State}} {{.RestartCount}}"));
     host.cli(engine, &["rm", "-f", "box"]).ok();
 }
 
 fn use_is_measured(host: &TestHost, engine: Engine) {
     let case = "stats flags";
-    host.cli(engine, &["run", "-d", "--name", "box", "--memory", "64m", BUSYBOX, "sh", "-c", "while :; do :; done"]).ok();
+    host.cli(
+        engine,
+        &["run", "-d", "--name", "box", "--memory", "64m", BUSYBOX, "sh", "-c", "while :; do :; done"],
+    )
+    .ok();
     host.cli(engine, &["create", "--name", "idle", BUSYBOX, "true"]).ok();
     let stats = |args: &[&str]| host.cli(engine, &[&["stats", "--no-stream"], args].concat()).ok().to_owned();
     let id = inspect(host, engine, "{{.Id}}");
@@ -134,20 +142,41 @@ fn use_is_measured(host: &TestHost, engine: Engine) {
     let all = stats(&["-a", "--format", "{{.Name}} {{.MemUsage}} {{.CPUPerc}}"]);
     assert!(all.starts_with("idle 0B / 0B 0.00%\nbox "), "{all}");
     let json = stats(&["--format", "json", "idle"]);
-    assert!(json.starts_with(r#"{"BlockIO":"0B / 0B","CPUPerc":"0.00%","Container":"idle","ID":""#), "{json}");
+    assert!(
+        json.starts_with(r#"{"BlockIO":"0B / 0B","CPUPerc":"0.00%","Container":"idle","ID":""#),
+        "{json}"
+    );
     let missing = host.cli(engine, &["stats", "--no-stream", "nosuch"]);
-    assert_eq!((missing.code, missing.stderr.trim_end()), (1, "Error response from daemon: No such container: nosuch"));
+    assert_eq!(
+        (missing.code, missing.stderr.trim_end()),
+        (1, "Error response from daemon: No such container: nosuch")
+    );
     let live = host.spawn_with(engine, "exec $E stats --format '{{.Name}}|{{.CPUPerc}}' box");
-    let moved = || live.stdout().split("box|").any(|rest| rest.chars().next().is_some_and(|c| ('1'..='9').contains(&c)));
+    let moved = || {
+        live.stdout().split("box|").any(|rest| rest.chars().next().is_some_and(|c| ('1'..='9').contains(&c)))
+    };
     assert!(wait::until(PATIENCE, moved), "{}", live.stdout());
     drop(live);
     if let Some(socket) = engine.docker_host().and_then(|h| h.strip_prefix("unix://")) {
-        let get = |query: &str| host.sh(&format!("curl -s --unix-socket {socket} 'http://x/v1.51/containers/box/stats?{query}'")).ok().to_owned();
+        let get = |query: &str| {
+            host.sh(&format!("curl -s --unix-socket {socket} 'http://x/v1.51/containers/box/stats?{query}'"))
+                .ok()
+                .to_owned()
+        };
         assert_eq!(get("one-shot=1"), r#"{"message":"cannot have stream=true and one-shot=true"}"#);
         let shot = get("stream=0&one-shot=1");
-        assert!(shot.starts_with(r#"{"read":"20"#) && shot.contains(r#""preread":"0001-01-01T00:00:00Z","pids_stats":{"current":1},"blkio_stats""#), "{shot}");
+        assert!(
+            shot.starts_with(r#"{"read":"20"#)
+                && shot
+                    .contains(r#""preread":"0001-01-01T00:00:00Z","pids_stats":{"current":1},"blkio_stats""#),
+            "{shot}"
+        );
         let both = get("stream=0");
-        assert!(both.starts_with(r#"{"name":"/box","id":""#) && both.contains(r#""networks":{"eth0":{"rx_bytes":"#), "{both}");
+        assert!(
+            both.starts_with(r#"{"name":"/box","id":""#)
+                && both.contains(r#""networks":{"eth0":{"rx_bytes":"#),
+            "{both}"
+        );
     }
     host.cli(engine, &["rm", "-f", "box", "idle"]).ok();
 }
@@ -160,13 +189,19 @@ fn what_does_not_run_is_pruned(host: &TestHost, engine: Engine) {
     let names = || host.cli(engine, &["ps", "-a", "--format", "{{.Names}}"]).ok().to_owned();
     let prune = |args: &[&str]| host.cli(engine, &[&["container", "prune", "-f"], args].concat());
     assert_eq!(prune(&["--filter", "until=1h"]).ok(), "Total reclaimed space: 0B", "{case}");
-    assert_eq!(prune(&["--filter", "foo=bar"]).stderr.trim_end(), "Error response from daemon: invalid filter 'foo'");
+    assert_eq!(
+        prune(&["--filter", "foo=bar"]).stderr.trim_end(),
+        "Error response from daemon: invalid filter 'foo'"
+    );
     assert_eq!(
         prune(&["--filter", "until=abc"]).stderr.trim_end(),
         "Error response from daemon: failed to parse value as time or duration: \"abc\""
     );
     let no = host.sh_with(engine, "echo n | $E container prune");
-    assert_eq!(no.ok(), "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N]");
+    assert_eq!(
+        no.ok(),
+        "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] "
+    );
     assert_eq!(names(), "wrote\nold\nruns");
     let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", "old"]).ok().to_owned();
     let pruned = prune(&["--filter", "label=a=b"]);

@@ -1,10 +1,10 @@
 //! The call that watches an engine's events.
 
+use crate::Error;
 use crate::client::{Call, Client};
 use crate::filters::Filters;
 use crate::query::Query;
 use crate::stream::Messages;
-use crate::Error;
 
 /// Which events [`Client::events`] gives. Times are Unix seconds, with a fraction if wanted.
 #[derive(Debug, Clone, Default)]

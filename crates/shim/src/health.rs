@@ -107,7 +107,8 @@ impl Health {
 
     /// Writes the file.
     pub fn write(&self, run_dir: BorrowedFd<'_>) -> Result<()> {
-        let json = serde_json::to_vec(self).map_err(|source| Error::File { path: FILE.to_string(), source })?;
+        let json =
+            serde_json::to_vec(self).map_err(|source| Error::File { path: FILE.to_string(), source })?;
         Ok(sys::durable::write_volatile(run_dir, FILE, &json, 0o600)?)
     }
 }

@@ -65,8 +65,13 @@ pub fn append_in(
 ) -> Result<()> {
     let ns = sys::clock::Time::now().0;
     let cow = Cow::Borrowed;
-    let mut record =
-        Record { ns, kind: cow(kind), action: cow(action), id: cow(id), attributes: Cow::Borrowed(attributes) };
+    let mut record = Record {
+        ns,
+        kind: cow(kind),
+        action: cow(action),
+        id: cow(id),
+        attributes: Cow::Borrowed(attributes),
+    };
     let mut bytes = encode(&record)?;
     if bytes.len() > MAX_RECORD_BYTES {
         // What is short says most: the name, the image, a code.
@@ -124,7 +129,8 @@ fn rotate(run_root: BorrowedFd<'_>) -> Result<()> {
     }
     let numbers = rotated(&folder)?;
     let next = numbers.last().map_or(1, |n| n + 1);
-    renameat(&folder, CURRENT, &folder, format!("{CURRENT}.{next}")).map_err(Error::io("renameat(journal)"))?;
+    renameat(&folder, CURRENT, &folder, format!("{CURRENT}.{next}"))
+        .map_err(Error::io("renameat(journal)"))?;
     for old in numbers.iter().rev().skip(KEPT_FILES - 1) {
         let _ = unlinkat(&folder, format!("{CURRENT}.{old}"), AtFlags::empty());
     }
@@ -185,7 +191,8 @@ mod tests {
         let found = records(root.path());
         assert!(found.len() > 40 && found.len() < 100, "{}", found.len());
         assert_eq!(found.last().unwrap(), "199");
-        let ordered = found.windows(2).all(|w| w[0].parse::<u32>().unwrap() + 1 == w[1].parse::<u32>().unwrap());
+        let ordered =
+            found.windows(2).all(|w| w[0].parse::<u32>().unwrap() + 1 == w[1].parse::<u32>().unwrap());
         assert!(ordered, "{found:?}");
         let huge: Attributes =
             [("name".to_string(), "c1".to_string()), ("big".to_string(), "x".repeat(1 << 20))].into();

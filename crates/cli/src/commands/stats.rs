@@ -40,10 +40,8 @@ pub async fn stats(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> 
         listing::print(&format, stats::HEADERS, &stats::values(rows, truncate)).map_err(Error::failed)
     };
     if parsed.switch("no-stream") {
-        let asked: Vec<_> = names
-            .into_iter()
-            .map(|name| tokio::task::spawn_local(first(client.clone(), name)))
-            .collect();
+        let asked: Vec<_> =
+            names.into_iter().map(|name| tokio::task::spawn_local(first(client.clone(), name))).collect();
         let mut rows = Vec::new();
         for one in asked {
             let row = one.await.map_err(|e| Error::failed(e.to_string()))?;

@@ -150,10 +150,8 @@ pub async fn stop(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
 
 /// `pause` and `unpause`
 pub async fn pause(session: &Session<'_>, parsed: &Parsed, pause: bool) -> Result<(), Error> {
-    each(session, &parsed.args, |client, name| async move {
-        Ok(client.container_pause(&name, pause).await?)
-    })
-    .await
+    each(session, &parsed.args, |client, name| async move { Ok(client.container_pause(&name, pause).await?) })
+        .await
 }
 
 /// `restart`

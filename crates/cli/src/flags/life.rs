@@ -47,7 +47,11 @@ pub const UNPAUSE: Cmd = Command {
 pub const UPDATE: Cmd = Command {
     paths: &["container update", "update"],
     flags: &[&[
-        Flag::new("blkio-weight", Kind::Uint16, "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
+        Flag::new(
+            "blkio-weight",
+            Kind::Uint16,
+            "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
+        ),
         Flag::new("cpu-period", Kind::Int, "Limit CPU CFS (Completely Fair Scheduler) period"),
         Flag::new("cpu-quota", Kind::Int, "Limit CPU CFS (Completely Fair Scheduler) quota"),
         Flag::new("cpu-rt-period", Kind::Int, "Limit the CPU real-time period in microseconds").since(25),
@@ -58,7 +62,11 @@ pub const UPDATE: Cmd = Command {
         Flag::text("cpuset-mems", "MEMs in which to allow execution (0-3, 0,1)"),
         Flag::new("memory", Kind::Bytes, "Memory limit").short('m'),
         Flag::new("memory-reservation", Kind::Bytes, "Memory soft limit"),
-        Flag::new("memory-swap", Kind::SwapBytes, "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
+        Flag::new(
+            "memory-swap",
+            Kind::SwapBytes,
+            "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
+        ),
         Flag::new("pids-limit", Kind::Int, "Tune container pids limit (set -1 for unlimited)").since(40),
         Flag::text("restart", "Restart policy to apply when a container exits"),
     ]],

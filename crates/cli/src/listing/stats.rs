@@ -157,7 +157,8 @@ mod tests {
             stats: Some([("total_inactive_file".to_owned(), 8192)].into()),
             ..MemoryStats::default()
         };
-        let entry = |op: &str, value| BlkioStatEntry { op: op.to_owned(), value, ..BlkioStatEntry::default() };
+        let entry =
+            |op: &str, value| BlkioStatEntry { op: op.to_owned(), value, ..BlkioStatEntry::default() };
         answer.blkio_stats.bytes = Some(vec![entry("Read", 1500), entry("write", 20), entry("Total", 9)]);
         let row = Row::new("b", &answer);
         for (field, expected) in [

@@ -80,7 +80,9 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
                     filter.exited.push(code);
                 }
             }
-            "before" | "since" | "volume" | "network" | "is-task" | "publish" | "expose" | "isolation" => return Err(Refusal::later(&format!("the filter {name}"))),
+            "before" | "since" | "volume" | "network" | "is-task" | "publish" | "expose" | "isolation" => {
+                return Err(Refusal::later(&format!("the filter {name}")));
+            }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
         }
     }

@@ -26,8 +26,7 @@ pub(super) async fn events(router: &Router, call: Call) -> Result<Reply, Refusal
     let filters = Filters::parse(call.query.get("filters"))?;
     let filter =
         EventFilter(filters.iter().map(|(name, values)| (name.to_owned(), values.to_vec())).collect());
-    let mut reader =
-        router.block(&call.tracing, move |engine| engine.events(filter, since, until)).await?;
+    let mut reader = router.block(&call.tracing, move |engine| engine.events(filter, since, until)).await?;
     let (sender, answer) = reply::stream("application/json");
     tokio::spawn(async move {
         loop {

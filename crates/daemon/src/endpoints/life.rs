@@ -82,7 +82,10 @@ pub(super) async fn update(router: &Router, mut call: Call) -> Result<Reply, Ref
         ("BlkioDeviceReadBps", wanted.blkio_device_read_bps.as_ref().is_some_and(|list| !list.is_empty())),
         ("BlkioDeviceWriteBps", wanted.blkio_device_write_bps.as_ref().is_some_and(|list| !list.is_empty())),
         ("BlkioDeviceReadIOps", wanted.blkio_device_read_iops.as_ref().is_some_and(|list| !list.is_empty())),
-        ("BlkioDeviceWriteIOps", wanted.blkio_device_write_iops.as_ref().is_some_and(|list| !list.is_empty())),
+        (
+            "BlkioDeviceWriteIOps",
+            wanted.blkio_device_write_iops.as_ref().is_some_and(|list| !list.is_empty()),
+        ),
     ];
     if let Some((field, _)) = devices.iter().find(|(_, given)| *given) {
         return Err(Refusal::later(&format!("changing {field}")));
@@ -105,7 +108,7 @@ pub(super) async fn update(router: &Router, mut call: Call) -> Result<Reply, Ref
             blkio_weight: wanted.blkio_weight,
             ..Limits::default()
         },
-        restart: (!policy.name.is_empty()).then(|| engine::RestartPolicy {
+        restart: (!policy.name.is_empty()).then_some(engine::RestartPolicy {
             name: policy.name,
             maximum_retry_count: policy.maximum_retry_count as i64,
         }),

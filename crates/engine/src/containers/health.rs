@@ -127,7 +127,13 @@ mod tests {
         }
         let check = probe(Some(&asked(&["CMD", "x"]))).unwrap();
         assert_eq!(
-            (check.interval_ns, check.timeout_ns, check.start_period_ns, check.start_interval_ns, check.retries),
+            (
+                check.interval_ns,
+                check.timeout_ns,
+                check.start_period_ns,
+                check.start_interval_ns,
+                check.retries
+            ),
             (30_000_000_000, 30_000_000_000, 0, 5_000_000_000, 3)
         );
     }

@@ -20,10 +20,10 @@ use crate::{ContainerConfig, Engine, HostConfig, NetworkMode};
 use std::net::Ipv4Addr;
 
 pub use crate::state::PublishedPort;
-pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use create::Created;
 pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
 pub use prune::PruneFilter;
+pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use size::Sizes;
 pub use top::Processes;
 pub use update::Update;

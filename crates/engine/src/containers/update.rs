@@ -35,7 +35,8 @@ impl Engine {
         let _lock = self.paths().lock(&id)?;
         let before = self.state()?.find(&id)?;
         let mut record = before.clone();
-        let cannot = |e: Error| Error { message: format!("Cannot update container {id}: {}", e.message), ..e };
+        let cannot =
+            |e: Error| Error { message: format!("Cannot update container {id}: {}", e.message), ..e };
         apply(&mut record.host, &update).map_err(cannot)?;
         self.state()?.update(&record)?;
         if container.is_running()
@@ -95,7 +96,11 @@ fn apply(host: &mut HostConfig, update: &Update) -> Result<()> {
             return Err(Error::conflict(format!("Conflicting options: {text} already been set")));
         }
     }
-    if update.memory != 0 && update.memory > host.memory_swap && host.memory_swap > 0 && update.memory_swap == 0 {
+    if update.memory != 0
+        && update.memory > host.memory_swap
+        && host.memory_swap > 0
+        && update.memory_swap == 0
+    {
         return Err(Error::conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));
@@ -116,10 +121,9 @@ fn apply(host: &mut HostConfig, update: &Update) -> Result<()> {
             *have = asked;
         }
     }
-    for (have, asked) in [
-        (&mut limits.cpuset_cpus, &asked.cpuset_cpus),
-        (&mut limits.cpuset_mems, &asked.cpuset_mems),
-    ] {
+    for (have, asked) in
+        [(&mut limits.cpuset_cpus, &asked.cpuset_cpus), (&mut limits.cpuset_mems, &asked.cpuset_mems)]
+    {
         if !asked.is_empty() {
             have.clone_from(asked);
         }

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn filters_are_dockers() {
-        let start = event("container", "start", "abcdef", &[("name", "web1"), ("image", "r:5000/a:1"), ("l", "v")]);
+        let start =
+            event("container", "start", "abcdef", &[("name", "web1"), ("image", "r:5000/a:1"), ("l", "v")]);
         let probe = event("container", "exec_create: sh -c x", "abcdef", &[("name", "web1")]);
         let tag = event("image", "tag", "sha256:0123", &[("name", "r:5000/a:1")]);
         for (filter, of, expected) in [

@@ -191,9 +191,7 @@ impl Monitor {
         })
         .map_err(|e| runtime_failure(&e))?;
         let key = self.execs.table.next_id();
-        self.poller
-            .add(executing.as_fd(), Event::Exec(key), Readiness::IN)
-            .map_err(|e| failure_of(&e))?;
+        self.poller.add(executing.as_fd(), Event::Exec(key), Readiness::IN).map_err(|e| failure_of(&e))?;
         let stage = Stage::Starting { executing: Box::new(executing), asked, fds };
         self.execs.table.insert(Exec { id, stage, waiting: Vec::new() });
         Ok(())

@@ -7,7 +7,7 @@
 
 use super::requests::chain;
 use super::{Asked, Monitor};
-use crate::health::{Check, Health, MAX_OUTPUT, Outcome, Status};
+use crate::health::{Health, MAX_OUTPUT, Outcome, Status};
 use crate::poller::{Event, Readiness};
 use crate::protocol::Failure;
 use rustix::fd::OwnedFd;
@@ -160,7 +160,9 @@ impl Monitor {
         let config = self.load_config()?;
         let mut process = config.spec.process.unwrap_or_default();
         (process.args, process.terminal, process.console_size) = (args, false, None);
-        let broken = |what: &str, e: Errno| Failure::new(crate::protocol::FailureKind::Internal, format!("{what}: {e}"));
+        let broken = |what: &str, e: Errno| {
+            Failure::new(crate::protocol::FailureKind::Internal, format!("{what}: {e}"))
+        };
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| broken("pipe2()", e))?;
         rustix::io::ioctl_fionbio(&read, true).map_err(|e| broken("ioctl(FIONBIO)", e))?;
         self.poller
@@ -201,7 +203,8 @@ impl Monitor {
     }
 
     fn finish_check(&mut self, exit_code: i32) {
-        let (Some(mut probe), Some(check)) = (self.checks.running.take(), self.settings.health.clone()) else {
+        let (Some(mut probe), Some(check)) = (self.checks.running.take(), self.settings.health.clone())
+        else {
             return;
         };
         probe.read();
@@ -212,8 +215,7 @@ impl Monitor {
             output = format!("Health check exceeded timeout ({}){said}", go_duration(check.timeout_ns));
             exit_code = -1;
         }
-        let outcome =
-            Outcome { start_ns: probe.start.0, end_ns: Time::now().0, exit_code, output };
+        let outcome = Outcome { start_ns: probe.start.0, end_ns: Time::now().0, exit_code, output };
         let mut health = self.health();
         let since_start = probe.began_ns.saturating_sub(self.checks.started_ns);
         let changed = health.take(&check, outcome, since_start);
