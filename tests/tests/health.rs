@@ -61,7 +61,9 @@ fn a_check_decides(host: &TestHost, engine: Engine) {
     host.cli(engine, &["stop", "-t", "0", "box"]).ok();
     assert_eq!(inspect(host, engine, "{{.State.Health.Status}} {{len .State.Health.Log}}"), "unhealthy 5");
     host.cli(engine, &["start", "box"]).ok();
-    assert_eq!(inspect(host, engine, "{{.State.Health.Status}} {{len .State.Health.Log}}"), "starting 5");
+    // The first check may have come before this look.
+    let anew = inspect(host, engine, "{{.State.Health.Status}} {{len .State.Health.Log}}");
+    assert!(matches!(anew.as_str(), "starting 5" | "healthy 5"), "{anew}");
     becomes(host, engine, HEALTH, "healthy 0");
     std::thread::sleep(Duration::from_millis(1100));
     let told = host.cli(

@@ -17,6 +17,7 @@ mod stats;
 mod system;
 mod task;
 mod update;
+mod volume;
 
 use std::sync::Arc;
 
@@ -103,6 +104,11 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Unpause => task::pause(session, parsed, false).await,
         Action::Events => events::events(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
+        Action::VolumeCreate => volume::create(session, parsed).await,
+        Action::VolumeInspect => inspect::volumes(session, parsed).await,
+        Action::VolumeList => volume::list(session, parsed).await,
+        Action::VolumePrune => prune::volumes(session, parsed).await,
+        Action::VolumeRemove => volume::remove(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }

@@ -8,6 +8,7 @@ pub mod image;
 pub mod image_commands;
 pub mod life;
 pub mod task;
+pub mod volume;
 
 use crate::grammar::{Arity, Command, Flag, Kind, State};
 
@@ -48,6 +49,11 @@ pub enum Action {
     Search,
     Info,
     Version,
+    VolumeCreate,
+    VolumeInspect,
+    VolumeList,
+    VolumePrune,
+    VolumeRemove,
     Completion,
     Events,
     Pause,
@@ -474,7 +480,7 @@ pub static ROOT: Cmd = Command {
         life::UNPAUSE,
         life::UPDATE,
         VERSION,
-        later("volume", "Manage volumes"),
+        volume::VOLUME,
         WAIT,
     ],
     ..BLANK

@@ -58,6 +58,11 @@ pub(crate) enum Endpoint {
     NetworkInspect,
     VolumeList,
     VolumeInspect,
+    VolumeCreate,
+    VolumeRemove,
+    VolumePrune,
+    /// Only for volumes of a swarm.
+    VolumeUpdate,
     PluginList,
     /// A plugin by name: there are none.
     Plugin,
@@ -145,10 +150,10 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
     ("DELETE", "/networks/*", E::Later("removing networks")),
     ("GET", "/volumes", E::VolumeList),
     ("GET", "/volumes/*", E::VolumeInspect),
-    ("POST", "/volumes/create", E::Later("creating volumes")),
-    ("POST", "/volumes/prune", E::Later("pruning volumes")),
-    ("PUT", "/volumes/*", E::Later("updating volumes")),
-    ("DELETE", "/volumes/*", E::Later("removing volumes")),
+    ("POST", "/volumes/create", E::VolumeCreate),
+    ("POST", "/volumes/prune", E::VolumePrune),
+    ("PUT", "/volumes/*", E::VolumeUpdate),
+    ("DELETE", "/volumes/*", E::VolumeRemove),
     // System.
     ("GET", "/events", E::Events),
     ("GET", "/system/df", E::Later("disk usage (system df)")),

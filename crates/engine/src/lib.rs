@@ -14,6 +14,7 @@
 mod config;
 mod error;
 mod machine;
+mod name_pattern;
 mod paths;
 mod reconcile;
 mod restart;
@@ -23,10 +24,12 @@ mod trace;
 pub mod containers;
 pub mod events;
 pub mod images;
+pub mod mounts;
 pub mod networks;
 pub mod spec;
 pub mod system;
 pub mod tasks;
+pub mod volumes;
 
 pub use config::{
     ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, Dns, Health, HostConfig, Limits,
@@ -34,6 +37,7 @@ pub use config::{
 };
 pub use containers::{Container, EndpointState, ListFilter, State, Status};
 pub use error::{Error, Kind, Result};
+pub use mounts::{MountPoint, MountRequest};
 pub use paths::Paths;
 pub use reconcile::Reconciled;
 pub use state::time_text;

@@ -79,6 +79,9 @@ pub struct Settings {
     /// One for each socket of a published port that is handed over, in their order.
     #[serde(default)]
     pub ports: Vec<Port>,
+    /// Mounts of the spec, by their place in it, for each of which a detached tree is handed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<usize>,
     /// How its health is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Box<crate::health::Check>>,

@@ -56,6 +56,8 @@ pub struct Monitor {
     streams: Streams,
     ports: Ports,
     netns: Option<OwnedFd>,
+    /// Detached trees of mounts, until the container is made.
+    trees: Vec<OwnedFd>,
     task: Task,
     execs: Execs,
     checks: probe::Checks,
@@ -98,6 +100,7 @@ impl Monitor {
             peers: Table::default(),
             ports: Ports::default(),
             netns: None,
+            trees: Vec::new(),
             task: Task::default(),
             execs: Execs::default(),
             checks: probe::Checks::default(),

@@ -99,10 +99,7 @@ fn check_mounts(host: &HostConfig) -> Result<(), Refusal> {
 /// The fields of HostConfig that must be at a value which asks for nothing.
 fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let not_in = |value: &str, harmless: &[&str]| !value.is_empty() && !harmless.contains(&value);
     let asked = [
-        ("VolumeDriver", not_in(&host.volume_driver, &["local"])),
-        ("VolumesFrom", some(&host.volumes_from)),
         ("Cgroup", !host.cgroup.is_empty()),
         ("Links", some(&host.links)),
         ("StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
@@ -115,7 +112,6 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
         ("CpuPercent", host.cpu_percent != 0),
         ("IOMaximumIOps", host.io_maximum_iops != 0),
         ("IOMaximumBandwidth", host.io_maximum_bandwidth != 0),
-        ("Mounts", host.mounts.as_ref().is_some_and(|list| !list.is_empty())),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(&format!("HostConfig.{field}"))),
@@ -125,7 +121,6 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
 
 fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
     let asked = [
-        ("Volumes", config.volumes.as_ref().is_some_and(|set| !set.is_empty())),
         ("OnBuild", config.on_build.as_ref().is_some_and(|list| !list.is_empty())),
         ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
@@ -194,7 +189,7 @@ fn config(from: ContainerConfig) -> engine::ContainerConfig {
         cmd: from.cmd.0,
         entrypoint: from.entrypoint.0,
         image: from.image,
-        volumes: Default::default(),
+        volumes: from.volumes.unwrap_or_default().into_keys().collect(),
         working_dir: from.working_dir,
         labels: from.labels.unwrap_or_default(),
         stop_signal: Some(from.stop_signal).filter(|signal| !signal.is_empty()),
@@ -264,7 +259,6 @@ mod tests {
             ),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
-            (r#"{"Image":"x","Volumes":{"/data":{}}}"#, "Volumes is not supported yet"),
             (
                 r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:01"}}}}"#,
                 "NetworkingConfig.EndpointsConfig[bridge] is not supported yet",
@@ -293,8 +287,6 @@ mod tests {
 
     /// A value that asks for something, for each field that is refused.
     const REFUSED: &[(&str, &str)] = &[
-        ("VolumeDriver", r#""x""#),
-        ("VolumesFrom", r#"["x"]"#),
         ("Cgroup", r#""x""#),
         ("Links", r#"["x"]"#),
         ("StorageOpt", r#"{"size":"1"}"#),
@@ -304,7 +296,6 @@ mod tests {
         ("CpuPercent", "5"),
         ("IOMaximumIOps", "5"),
         ("IOMaximumBandwidth", "5"),
-        ("Mounts", r#"[{"Type":"bind","Source":"/a","Target":"/b"}]"#),
     ];
 
     /// What reaches the engine, which does it or refuses it in its own words.

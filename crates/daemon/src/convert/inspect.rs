@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::container::{
-    ContainerConfig, ContainerInspect, DriverData, Health, HealthConfig, HealthcheckResult, MountPoint,
-    NetworkSettings, State,
+    ContainerConfig, ContainerInspect, DriverData, Health, HealthConfig, HealthcheckResult, NetworkSettings,
+    State,
 };
 use api::go::{Empty, StrSlice};
 use api::network::{EndpointSettings, PortBinding, PortMap};
@@ -41,7 +41,7 @@ pub(crate) fn inspect(container: &Container, execs: Vec<String>, with_manifest: 
         exec_ids: (!execs.is_empty()).then_some(execs),
         host_config: Some(super::host::shown(container)),
         graph_driver: DriverData { data: None, name: DRIVER.to_owned() },
-        mounts: mounts(container),
+        mounts: super::mount::points(container),
         config: Some(config(container)),
         network_settings: Some(network_settings(container)),
         image_manifest_descriptor: container
@@ -125,30 +125,6 @@ fn set(names: &std::collections::BTreeSet<String>) -> Option<BTreeMap<String, Em
     (!names.is_empty()).then(|| names.iter().map(|name| (name.clone(), Empty)).collect())
 }
 
-/// The bind mounts, which are all there are so far.
-pub(super) fn mounts(container: &Container) -> Vec<MountPoint> {
-    let mut points: Vec<MountPoint> = container.host.binds.iter().map(|bind| bind_point(bind)).collect();
-    points.sort_by(|a, b| a.destination.cmp(&b.destination));
-    points
-}
-
-fn bind_point(bind: &str) -> MountPoint {
-    const PROPAGATIONS: [&str; 6] = ["rprivate", "private", "rshared", "shared", "rslave", "slave"];
-    let mut parts = bind.splitn(3, ':');
-    let mut next = || parts.next().unwrap_or_default();
-    let (source, destination, mode) = (next(), next(), next());
-    let option = |test: &dyn Fn(&str) -> bool| mode.split(',').find(|word| test(word));
-    MountPoint {
-        kind: "bind".to_owned(),
-        source: source.to_owned(),
-        destination: destination.to_owned(),
-        mode: mode.to_owned(),
-        rw: option(&|word| word == "ro").is_none(),
-        propagation: option(&|word| PROPAGATIONS.contains(&word)).unwrap_or("rprivate").to_owned(),
-        ..MountPoint::default()
-    }
-}
-
 fn network_settings(container: &Container) -> NetworkSettings {
     let endpoint = endpoint_settings(container);
     let key =
@@ -201,22 +177,4 @@ fn ports(container: &Container) -> PortMap {
         });
     }
     map
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn binds_become_mount_points() {
-        for (bind, mode, rw, propagation) in [
-            ("/a:/b", "", true, "rprivate"),
-            ("/a:/b:ro", "ro", false, "rprivate"),
-            ("/a:/b:rw,rshared", "rw,rshared", true, "rshared"),
-        ] {
-            let point = bind_point(bind);
-            assert_eq!((point.source.as_str(), point.destination.as_str()), ("/a", "/b"));
-            assert_eq!((point.mode.as_str(), point.rw, point.propagation.as_str()), (mode, rw, propagation));
-        }
-    }
 }

@@ -6,8 +6,8 @@ use api::container::{ContainerSummary, NetworkSettingsSummary, Port, SummaryHost
 use engine::containers::{HealthStatus, Sizes};
 use engine::{Container, Status, Time};
 
-use super::inspect::{endpoint_settings, mounts};
-use super::{descriptor, figure, words};
+use super::inspect::endpoint_settings;
+use super::{descriptor, figure, mount, words};
 
 /// One line of the list; `image` is the word to show for its image.
 pub(crate) fn summary(
@@ -39,7 +39,7 @@ pub(crate) fn summary(
         network_settings: Some(NetworkSettingsSummary {
             networks: Some([(network, endpoint_settings(container))].into()),
         }),
-        mounts: mounts(container),
+        mounts: mount::points(container),
     }
 }
 

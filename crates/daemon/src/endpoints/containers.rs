@@ -62,6 +62,7 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
             "id" => filter.id = values.to_vec(),
             "label" => filter.label = values.to_vec(),
             "ancestor" => filter.ancestor = values.to_vec(),
+            "volume" => filter.volume = values.to_vec(),
             "status" => {
                 for value in values {
                     check_status(value)?;
@@ -80,7 +81,7 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
                     filter.exited.push(code);
                 }
             }
-            "before" | "since" | "volume" | "network" | "is-task" | "publish" | "expose" | "isolation" => {
+            "before" | "since" | "network" | "is-task" | "publish" | "expose" | "isolation" => {
                 return Err(Refusal::later(&format!("the filter {name}")));
             }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
@@ -206,10 +207,9 @@ pub(super) async fn top(router: &Router, call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(super) async fn kill(router: &Router, call: Call) -> Result<Reply, Refusal> {
-    let (name, signal) = (call.name.clone(), call.query.get("signal").to_owned());
-    let killed = router.block(&call.tracing, move |engine| engine.kill(&name, &signal)).await;
+    let killed = call.tracing.run_async(router.engine().kill(&call.name, call.query.get("signal"))).await;
     let prefix = format!("cannot kill container: {}: ", call.name);
-    killed.map_err(|refusal| match refusal.message.starts_with(&prefix) {
+    killed.map_err(Refusal::from).map_err(|refusal| match refusal.message.starts_with(&prefix) {
         true => refusal,
         false => Refusal::new(refusal.status, format!("{prefix}{}", refusal.message)),
     })?;

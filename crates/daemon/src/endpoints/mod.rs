@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod save;
 mod system;
+mod volumes;
 
 use http::StatusCode;
 
@@ -75,11 +76,12 @@ pub(crate) async fn handle(
         E::ImageSave => save::save(router, call).await,
         E::NetworkList => system::networks(router, call).await,
         E::NetworkInspect => system::network(router, call).await,
-        E::VolumeList => Ok(system::volumes()),
-        E::VolumeInspect => {
-            let message = format!("get {}: no such volume", call.name);
-            Err(Refusal::new(StatusCode::NOT_FOUND, message))
-        }
+        E::VolumeList => volumes::list(router, call).await,
+        E::VolumeInspect => volumes::inspect(router, call).await,
+        E::VolumeCreate => volumes::create(router, call).await,
+        E::VolumeRemove => volumes::remove(router, call).await,
+        E::VolumePrune => volumes::prune(router, call).await,
+        E::VolumeUpdate => volumes::update(),
         E::PluginList => Ok(reply::json(StatusCode::OK, &Vec::<api::json::Json>::new())),
         E::Plugin => {
             let message = format!("plugin {} not found", crate::call::go_quote(&call.name));

@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 
 pub use crate::state::PublishedPort;
 pub use create::Created;
-pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
+pub(crate) use create::{new_id, resolve_user_in};
 pub use prune::PruneFilter;
 pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use size::Sizes;
@@ -118,6 +118,8 @@ pub struct Container {
     pub config: ContainerConfig,
     /// What the host gives.
     pub host: HostConfig,
+    /// What is mounted into it, by destination.
+    pub mounts: Vec<crate::MountPoint>,
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// How it stands.
@@ -155,6 +157,8 @@ pub struct ListFilter {
     pub exited: Vec<i32>,
     /// Image name or id.
     pub ancestor: Vec<String>,
+    /// A volume's name, or where something is mounted.
+    pub volume: Vec<String>,
     /// `none`, `starting`, `healthy`, `unhealthy`.
     pub health: Vec<String>,
 }
@@ -228,13 +232,14 @@ impl Engine {
             None => c.config.labels.contains_key(text.as_str()),
         };
         Ok((everything || running)
-            && any(&filter.name, &|n| name_matches(&c.name, n))
+            && any(&filter.name, &|n| crate::name_pattern::matches(n, &c.name))
             && any(&filter.id, &|prefix| c.id.starts_with(prefix))
             && filter.label.iter().all(label)
             && any(&filter.health, &|h| c.health.as_ref().map_or("none", |found| found.status.as_str()) == h)
             && any(&filter.status, &|s| c.state.status.as_str() == s)
             && (filter.exited.is_empty()
                 || (c.state.finished_ns != 0 && !running && filter.exited.contains(&c.state.exit_code)))
+            && any(&filter.volume, &|v| c.mounts.iter().any(|m| m.name == v || m.destination == v))
             && (filter.ancestor.is_empty() || self.descends(c, &filter.ancestor)?))
     }
 
@@ -268,6 +273,7 @@ impl Engine {
         };
         let v2 = self.cgroup_layout()?.version() == cgroup::Version::V2;
         let private = crate::spec::private_cgroups(&record.host, v2);
+        let mounts = self.shown_mounts(&record);
         Ok(Container {
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),
@@ -286,6 +292,7 @@ impl Engine {
             cgroupns: if private { "private" } else { "host" },
             config: record.config,
             host: record.host,
+            mounts,
         })
     }
 
@@ -344,19 +351,6 @@ impl Engine {
     }
 }
 
-/// Docker's name filter is a regular expression over the name with and without its slash; what is
-/// understood of it here are the anchors.
-fn name_matches(name: &str, filter: &str) -> bool {
-    let (start, rest) = filter.strip_prefix('^').map_or((false, filter), |rest| (true, rest));
-    let (end, text) = rest.strip_suffix('$').map_or((false, rest), |text| (true, text));
-    [name.to_string(), format!("/{name}")].iter().any(|name| match (start, end) {
-        (true, true) => name == text,
-        (true, false) => name.starts_with(text),
-        (false, true) => name.ends_with(text),
-        (false, false) => name.contains(text),
-    })
-}
-
 impl Container {
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
@@ -383,28 +377,5 @@ impl Container {
     /// The network it is or would be in.
     pub fn network(&self) -> NetworkMode {
         self.host.network
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_match_with_and_without_their_slash() {
-        for (filter, expected) in [
-            ("p1", true),
-            ("^p1$", true),
-            ("^/p1$", true),
-            ("/p1", true),
-            ("^p", true),
-            ("^/p", true),
-            ("1$", true),
-            ("^1$", false),
-            ("/p$", false),
-            ("p2", false),
-        ] {
-            assert_eq!(name_matches("p1", filter), expected, "{filter}");
-        }
     }
 }

@@ -83,10 +83,10 @@ pub(super) fn registry_error(error: registry::Error) -> Error {
     let kind = match error.kind() {
         registry::Kind::NotFound => Kind::NotFound,
         registry::Kind::Unauthorized => Kind::Unauthorized,
-        registry::Kind::Unavailable => Kind::Unavailable,
+        // As dockerd: a registry that does not answer is no state of this engine.
+        registry::Kind::Unavailable | registry::Kind::Internal => Kind::Internal,
         registry::Kind::Unsupported => Kind::NotImplemented,
         registry::Kind::Invalid => Kind::InvalidParameter,
-        registry::Kind::Internal => Kind::Internal,
     };
     let class = match &error {
         // containerd's class of error, which dockerd shows here.

@@ -18,6 +18,7 @@ pub(crate) use resources::changed_resources;
 use crate::config::NetworkMode;
 use crate::error::{Error, Result};
 use crate::state::Record;
+pub(crate) use mounts::tmpfs as tmpfs_mount;
 use oci::runtime as spec;
 use std::path::{Path, PathBuf};
 pub(crate) use users::ResolvedUser;
@@ -57,6 +58,8 @@ pub struct Inputs<'a> {
     pub kernel: (u32, u32),
     /// It has AppArmor, and it is switched on.
     pub apparmor: bool,
+    /// What is mounted beside Docker's own.
+    pub mounts: &'a [spec::Mount],
 }
 
 /// A device node that a container gets.
@@ -128,11 +131,6 @@ pub(crate) fn cgroup_path(asked: &str, usual: &str, id: &str) -> String {
     let parent = if asked.is_empty() { usual } else { asked };
     let parts = parent.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
     parts.chain([id]).map(|part| format!("/{part}")).collect()
-}
-
-/// Checks a `-v` value without the host.
-pub(crate) fn check_bind(text: &str) -> Result<()> {
-    mounts::Bind::parse(text).map(drop)
 }
 
 /// Checks capability names.

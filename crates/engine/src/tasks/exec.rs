@@ -283,7 +283,7 @@ fn exec_user(container: &crate::Container, user: &str) -> Result<Option<spec::Re
     }
     // The kernel's own view of its root.
     let root = sys::root::Root::open_dir(Path::new(&format!("/proc/{}/root", container.state.pid)))?;
-    crate::containers::resolve_user_in(&root, user).map(Some)
+    crate::containers::resolve_user_in(&root, user, &container.host.group_add).map(Some)
 }
 
 fn not_paused(container: &crate::Container, word: &str) -> Result<()> {

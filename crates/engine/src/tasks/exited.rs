@@ -108,7 +108,7 @@ impl Engine {
             health: self.last_health(&record),
         };
         if record.host.auto_remove && !task.kept {
-            self.remove_parts(&record)?;
+            self.remove_parts(&record, true)?;
             self.tell(&record, "destroy", &[]);
         } else {
             self.state()?.update(&record)?;
@@ -124,6 +124,7 @@ impl Engine {
             pid: 0,
             pid_start: 0,
             endpoint: None,
+            mounted: Vec::new(),
             paused: false,
             due_ns: Some(sys::clock::boottime_ns().saturating_add(delay.as_nanos() as u64)),
             delay_ms,
@@ -182,6 +183,7 @@ impl Engine {
     /// Takes back everything of a task that is not the container's, the row last: `next` takes its place.
     pub(crate) fn forget_task(&self, id: &str, task: &Task, next: Option<&Task>) -> Result<()> {
         self.disconnect(task)?;
+        self.unmount_volumes(id, &task.mounted)?;
         match std::fs::remove_dir_all(self.paths().task(id)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(crate::error::io("remove the run folder")(e));

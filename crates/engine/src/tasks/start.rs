@@ -64,7 +64,7 @@ impl Engine {
                 record.last.error.clone_from(&failure.message);
                 record.last.exit_code = failure_code(&failure);
                 if record.host.auto_remove {
-                    self.remove_parts(&record)?;
+                    self.remove_parts(&record, true)?;
                     self.tell(&record, "destroy", &[]);
                     self.store()?.snapshots().empty_trash()?;
                 } else {
@@ -98,6 +98,7 @@ impl Engine {
             cancelled: false,
             paused: false,
             kept: false,
+            mounted: Vec::new(),
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
@@ -126,9 +127,11 @@ impl Engine {
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
         self.begin_health(record)?;
-        let config = self.shim_config(record, task, &connected, mounts)?;
+        let (config, trees) = self.shim_config(record, task, &connected, mounts)?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
-        let handed = Handed { netns: connected.netns.as_ref().map(AsFd::as_fd), ports: &sockets };
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        let netns = connected.netns.as_ref().map(AsFd::as_fd);
+        let handed = Handed { netns, ports: &sockets, mounts: &trees };
         let mut connection =
             launching.finish(&config, handed).map_err(|e| Error::internal("start the shim", &e))?;
         let (created, _) =
@@ -179,26 +182,25 @@ impl Engine {
     fn shim_config(
         &self,
         record: &Record,
-        task: &Task,
+        task: &mut Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
-    ) -> Result<Config> {
+    ) -> Result<(Config, Vec<OwnedFd>)> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
-        let spec = self.build_spec(record, task, &root, &mounts)?;
+        let user = self.resolve_user(&record.config.user, &record.host.group_add, &mounts)?;
+        let prepared = self.prepare_mounts(record, task, &user)?;
+        let spec = self.build_spec(record, task, &root, &user, &prepared)?;
+        let (indexes, trees) = prepared.handed(&spec);
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
         let log = self.log_settings(record)?;
-        Ok(Config {
-            settings: self.shim_settings(record, task, connected, log),
-            spec,
-            rootfs,
-            bundle,
-            event: crate::events::of_container(&record.name, &record.config),
-            no_pivot: false,
-        })
+        let mut settings = self.shim_settings(record, task, connected, log);
+        settings.mounts = indexes;
+        let event = crate::events::of_container(&record.name, &record.config);
+        Ok((Config { settings, spec, rootfs, bundle, event, no_pivot: false }, trees))
     }
 
     fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected, log: Log) -> Settings {
@@ -227,6 +229,7 @@ impl Engine {
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
+            mounts: Vec::new(),
             health: crate::containers::health::probe(record.config.healthcheck.as_ref()).map(Box::new),
             trace: sys::trace::current_sink().is_some(),
             volatile: record.host.auto_remove,
@@ -253,12 +256,9 @@ impl Engine {
         record: &Record,
         task: &Task,
         root: &Path,
-        mounts: &[sys::mount::Mount],
+        user: &spec::ResolvedUser,
+        prepared: &crate::mounts::Prepared,
     ) -> Result<oci::runtime::Spec> {
-        let user = self.resolve_user(&record.config.user, &record.host.group_add, mounts)?;
-        for bind in &record.host.binds {
-            crate::containers::prepare_bind(bind)?;
-        }
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
         let host_name = crate::system::host_name();
@@ -269,7 +269,7 @@ impl Engine {
         let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
         spec::build(&Inputs {
             record,
-            user: &user,
+            user,
             root,
             data_dir: &self.paths().container(&record.id),
             init,
@@ -284,6 +284,7 @@ impl Engine {
             security: &security,
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
+            mounts: &prepared.mounts,
         })
     }
 
@@ -292,7 +293,7 @@ impl Engine {
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
-            std::fs::write(folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
+            write_readable(&folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
         let dns = &record.host.dns;
@@ -388,6 +389,9 @@ fn create_error(e: shim::Error) -> Error {
 
 /// runc says of a program that cannot be run what it could not do.
 pub(super) fn process_text(message: &str) -> String {
+    if message.starts_with("error mounting ") {
+        return format!("unable to start container process: error during container init: {message}");
+    }
     if message.starts_with("exec: ") || message.starts_with("chdir to cwd") {
         return format!("unable to start container process: {message}");
     }
@@ -412,4 +416,11 @@ fn make_private(folder: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(crate::error::io(format!("mkdir {}", folder.display()))),
     }
+}
+
+/// A file that any user in the container may read, whatever this process's umask.
+fn write_readable(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+    std::io::Write::write_all(&mut file, content)
 }

@@ -19,8 +19,9 @@ const STOP_TIMEOUT_S: i64 = 10;
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Sends a signal (name or number) to the main process.
-    pub fn kill(&self, word: &str, signal: &str) -> Result<()> {
+    /// Sends a signal (name or number) to the main process. As dockerd, SIGKILL is waited for: the container does not
+    /// run any more when this returns, unless the kernel holds a process back.
+    pub async fn kill(&self, word: &str, signal: &str) -> Result<()> {
         let signal = if signal.is_empty() { "KILL" } else { signal };
         let number = sys::signal::parse(signal)
             .filter(|n| *n != 0)
@@ -36,11 +37,20 @@ impl Engine {
         let stop_signal = container.config.stop_signal.as_deref().filter(|s| !s.is_empty());
         let kill = rustix::process::Signal::KILL.as_raw();
         let ends = number == kill || stop_signal.is_none_or(|s| sys::signal::parse(s) == Some(number));
-        match self.note_stop(&container, ends)? {
-            Stopping::Task => self.signal(&container, number)?,
-            Stopping::WasRestarting => return Ok(()),
+        // Before the signal, so that its end is not missed.
+        let ended = self.wait(&container.id, Condition::NotRunning)?;
+        if self.note_stop(&container, ends)? == Stopping::WasRestarting {
+            return Ok(());
         }
-        if ends { self.unpause_to_end(&container) } else { Ok(()) }
+        self.signal(&container, number)?;
+        if ends {
+            self.unpause_to_end(&container)?;
+        }
+        if number == kill {
+            // dockerd too only logs it when the time is over.
+            let _ = tokio::time::timeout(KILL_PATIENCE, ended.finish()).await;
+        }
+        Ok(())
     }
 
     /// Stops a container: its stop signal, then SIGKILL after the timeout (seconds; negative =

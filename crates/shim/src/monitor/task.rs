@@ -222,8 +222,13 @@ impl Monitor {
         let mut config = self.load_config()?;
         check_supported(&self.settings.ports, &config.spec)?;
         let missing = self.settings.ports.len() - self.ports.len();
+        let trees = std::mem::take(&mut self.trees);
+        let missing = missing + (self.settings.mounts.len() - trees.len());
         if missing > 0 || self.settings.has_netns != self.netns.is_some() {
-            let text = format!("descriptors are missing: {missing} ports, netns {}", self.netns.is_some());
+            let text = format!(
+                "descriptors are missing: {missing} ports and mounts, netns {}",
+                self.netns.is_some()
+            );
             return Err(Failure::new(FailureKind::Invalid, text));
         }
         let layout = Layout::detect(Path::new("/")).map_err(|e| failure_of(&e))?;
@@ -247,6 +252,7 @@ impl Monitor {
         let rootfs = config.rootfs.into_iter().map(config::MountData::into_mount).collect();
         runtime::create(CreateOptions {
             rootfs,
+            trees: self.settings.mounts.iter().copied().zip(trees).collect(),
             cgroup: self.task.cgroup.as_ref(),
             stdio,
             gate: Gate::Hold,

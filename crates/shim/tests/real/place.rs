@@ -79,7 +79,7 @@ impl Place {
             exe: exe.as_fd(),
             config: &config,
             trace,
-            handed: Handed { netns: None, ports: &ports },
+            handed: Handed { netns: None, ports: &ports, mounts: &[] },
         })
     }
 
