@@ -13,6 +13,7 @@ pub mod users;
 
 pub use defaults::{masked_paths, readonly_paths};
 pub use limits::{Machine, validate};
+pub(crate) use resources::changed_resources;
 
 use crate::config::NetworkMode;
 use crate::error::{Error, Result};
