@@ -4,8 +4,8 @@ use super::Rootfs;
 use crate::error::{Error, Kind, Result, What};
 use oci::runtime::Device;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, Uid, chmodat, chownat, fstat, major, makedev, minor, mknodat,
-    readlinkat, statat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmod, chownat, fstat, major, makedev, minor, mknodat,
+    openat, readlinkat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -194,7 +194,15 @@ fn make(parent: &OwnedFd, name: &OsString, node: &Node) -> rustix::io::Result<()
     if node.uid != 0 || node.gid != 0 {
         let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
         chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        chmodat(parent, name, mode, AtFlags::empty())?;
+        // By what is there, not by its name: where /dev is somebody else's volume too, the name may have become a
+        // link to a file of the host since, which chmod would follow.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = openat(parent, name, flags, Mode::empty())?;
+        let stat = fstat(&made)?;
+        if FileType::from_raw_mode(stat.st_mode) != node.kind || stat.st_rdev != node.device {
+            return Err(Errno::STALE);
+        }
+        chmod(sys::root::proc_path(made.as_fd()), mode)?;
     }
     Ok(())
 }
@@ -208,7 +216,7 @@ mod tests {
         let node =
             |kind, device| Node { path: "/dev/null".into(), kind, device, mode: 0o666, uid: 0, gid: 0 };
         let open = |path: &str| {
-            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty()).unwrap()
         };
         let null = open("/dev/null");
