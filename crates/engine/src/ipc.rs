@@ -48,6 +48,7 @@ impl Engine {
             let text = format!("container {} is restarting, wait until the container is running", donor.id);
             return Err(failed(Error::new(Kind::Conflict, text)));
         }
+        drop(self.process_folder(&donor.id)?);
         let namespace = Some(PathBuf::from(format!("/proc/{}/ns/ipc", donor.state.pid)));
         let shm = self.shm_of(&donor.id, &donor.host.namespaces.ipc)?.ok_or_else(|| {
             failed(Error::invalid(format!(

@@ -8,6 +8,7 @@ use crate::spec::{GivenDevice, Machine};
 use crate::{Engine, error::Kind};
 use cgroup::Controllers;
 use oci::runtime as spec;
+use rustix::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -62,8 +63,25 @@ impl Engine {
                 format!("failed to join PID namespace: container {} is not running", other.id),
             ));
         }
+        drop(self.process_folder(&other.id)?);
         Ok(Some(PathBuf::from(format!("/proc/{}/ns/pid", other.state.pid))))
     }
+
+    /// The folder in /proc of a running container's main process. Through it no other process is ever meant: the
+    /// number's holder has the start time that the shim told, and the folder of a process that has ended is empty.
+    pub(crate) fn process_folder(&self, id: &str) -> Result<OwnedFd> {
+        let gone = || Error::conflict(format!("container {id} is not running"));
+        let task = self.state()?.task(id)?.filter(|task| task.pid > 0).ok_or_else(gone)?;
+        open_process(task.pid, task.pid_start).ok_or_else(gone)
+    }
+}
+
+fn open_process(pid: i32, start_time: u64) -> Option<OwnedFd> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let folder = rustix::fs::open(format!("/proc/{pid}"), flags, rustix::fs::Mode::empty()).ok()?;
+    // Looked at after the folder was opened: a process that is the right one now was it then.
+    let stat = sys::process::Stat::read(&pid.to_string()).ok()?;
+    (stat.start_time == start_time).then_some(folder)
 }
 
 /// The numbers of the block devices that limits name.
@@ -204,5 +222,15 @@ mod tests {
     #[test]
     fn the_kernel_has_a_number() {
         assert!(kernel() >= (5, 0), "{:?}", kernel());
+    }
+
+    /// A number that belongs to another process, or to none, is not taken for the container's.
+    #[test]
+    fn a_reused_pid_is_nobody() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let start = sys::process::Stat::read("self").unwrap().start_time;
+        assert!(open_process(own, start).is_some());
+        assert!(open_process(own, start - 1).is_none());
+        assert!(open_process(i32::MAX, start).is_none());
     }
 }

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use shim::client::Connection;
 use shim::config::Config;
 use shim::protocol::{ExecStdio, Request, Response};
-use std::path::Path;
 use std::time::Duration;
 
 /// An exec touches the container's file systems, which may be slow.
@@ -122,7 +121,7 @@ impl Engine {
         container.must_run()?;
         not_paused(&container, word)?;
         // As dockerd: an unknown user is told here, before anything is taken over.
-        exec_user(&container, &config.user)?;
+        self.exec_user(&container, &config.user)?;
         let id = crate::containers::new_id()?;
         let record = ExecRecord {
             container: container.id.clone(),
@@ -307,6 +306,17 @@ impl Engine {
         self.tell_container(container, &action, &[("execID", id)]);
     }
 
+    /// The user that an exec asks for by name, from the files as the container sees them now.
+    fn exec_user(&self, container: &crate::Container, user: &str) -> Result<Option<spec::ResolvedUser>> {
+        if user.is_empty() {
+            return Ok(None);
+        }
+        // The kernel's own view of its root.
+        let process = self.process_folder(&container.id)?;
+        let root = sys::root::Root::open_dir(&sys::root::proc_path(process.as_fd()).join("root"))?;
+        crate::containers::resolve_user_in(&root, user, &container.host.group_add).map(Some)
+    }
+
     fn exec_record(&self, id: &str) -> Result<ExecRecord> {
         self.state()?.exec(id)?.ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
     }
@@ -324,20 +334,10 @@ impl Engine {
             .spec
             .process
             .ok_or_else(|| Error::new(Kind::Internal, "the container has no process"))?;
-        let user = exec_user(container, &config.user)?;
+        let user = self.exec_user(container, &config.user)?;
         let bounding = if config.privileged { crate::system::bounding_capabilities()? } else { Vec::new() };
         Ok(spec::exec_process(&base, user.as_ref(), config, &bounding))
     }
-}
-
-/// The user that an exec asks for by name, from the files as the container sees them now.
-fn exec_user(container: &crate::Container, user: &str) -> Result<Option<spec::ResolvedUser>> {
-    if user.is_empty() {
-        return Ok(None);
-    }
-    // The kernel's own view of its root.
-    let root = sys::root::Root::open_dir(Path::new(&format!("/proc/{}/root", container.state.pid)))?;
-    crate::containers::resolve_user_in(&root, user, &container.host.group_add).map(Some)
 }
 
 fn not_paused(container: &crate::Container, word: &str) -> Result<()> {
@@ -360,6 +360,7 @@ mod tests {
     use super::*;
     use crate::paths::Paths;
     use crate::state::{State, encode};
+    use std::path::Path;
 
     fn state(folder: &Path) -> State {
         let paths = Paths { data: folder.to_path_buf(), run: folder.to_path_buf() };
