@@ -182,7 +182,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         ),
         (&["rm", "--link", "a"], 125, "tare: the option --link is not available yet\n"),
         (&["build", "."], 1, "tare: 'tare build' is not available yet\n"),
-        (&["volume", "ls"], 1, "tare: 'tare volume' is not available yet\n"),
+        (&["swarm", "ca"], 1, "tare: 'tare swarm' is not available yet\n"),
         (&["--tls", "ps"], 125, "tare: the option --tls is not available yet\n"),
     ] {
         let got = ours("tare", args, "");

@@ -358,6 +358,9 @@ mod tests {
         "IpcMode",
         "Runtime",
         "Isolation",
+        "Mounts",
+        "VolumeDriver",
+        "VolumesFrom",
     ];
 
     #[test]
