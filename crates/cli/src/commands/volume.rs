@@ -146,5 +146,5 @@ pub async fn update(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
     let name = parsed.args.first().map_or("", String::as_str);
     session.client().await?.volume_inspect(name).await?;
     // No engine without a swarm has one that could be changed.
-    Err(Error::failed("Can only update cluster volumes"))
+    Err(Error::failed("can only update cluster volumes"))
 }
