@@ -58,7 +58,7 @@ impl Engine {
             }
             match point.kind {
                 Kind::Bind => self.prepare_bind(point, user, &mut prepared)?,
-                Kind::Volume => self.prepare_volume(point, &mut prepared)?,
+                Kind::Volume => self.prepare_volume(&record.id, point, &mut prepared)?,
                 Kind::Tmpfs => prepared.mounts.push(tmpfs_mount(&point.destination, &point.tmpfs)?),
                 Kind::Image => self.prepare_image(record, index, point, &mut prepared)?,
             }
@@ -109,7 +109,7 @@ impl Engine {
         Ok(())
     }
 
-    fn prepare_volume(&self, point: &MountPoint, prepared: &mut Prepared) -> Result<()> {
+    fn prepare_volume(&self, id: &str, point: &MountPoint, prepared: &mut Prepared) -> Result<()> {
         let folder = self.volume_folder(&point.name)?;
         let mounted = self.mount_volume(&point.name)?;
         let mut mount = bind_mount(point, access(point)?);
@@ -123,6 +123,9 @@ impl Engine {
             prepared.trees.push((mount.destination.clone(), tree));
         }
         prepared.mounts.push(mount);
+        let access = if point.read_write { "true" } else { "false" };
+        let place = [("container", id), ("destination", &point.destination), ("propagation", "")];
+        self.tell_volume(&point.name, "mount", &[&place[..], &[("read/write", access)]].concat());
         Ok(())
     }
 
