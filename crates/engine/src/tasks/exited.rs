@@ -50,7 +50,7 @@ impl Engine {
         }
         let (removed, again) = self.end_task_locked(id, at_once)?;
         if removed {
-            self.store()?.snapshots().empty_trash()?;
+            self.empty_trash();
         }
         Ok(again)
     }
