@@ -1,5 +1,6 @@
 //! What each command does: one module for each kind, all against [`api::Client`].
 
+mod events;
 mod exec;
 mod history;
 mod image;
@@ -14,6 +15,7 @@ mod save;
 mod search;
 mod system;
 mod task;
+mod volume;
 
 use std::sync::Arc;
 
@@ -93,7 +95,15 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Pause => task::pause(session, parsed, true).await,
+        Action::Unpause => task::pause(session, parsed, false).await,
+        Action::Events => events::events(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
+        Action::VolumeCreate => volume::create(session, parsed).await,
+        Action::VolumeInspect => inspect::volumes(session, parsed).await,
+        Action::VolumeList => volume::list(session, parsed).await,
+        Action::VolumePrune => prune::volumes(session, parsed).await,
+        Action::VolumeRemove => volume::remove(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }

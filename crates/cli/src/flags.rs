@@ -6,7 +6,9 @@ pub mod checks;
 pub mod container;
 pub mod image;
 pub mod image_commands;
+pub mod life;
 pub mod task;
+pub mod volume;
 
 use crate::grammar::{Arity, Command, Flag, Kind, State};
 
@@ -47,7 +49,15 @@ pub enum Action {
     Search,
     Info,
     Version,
+    VolumeCreate,
+    VolumeInspect,
+    VolumeList,
+    VolumePrune,
+    VolumeRemove,
     Completion,
+    Events,
+    Pause,
+    Unpause,
 }
 
 /// Text of `--format` for commands that print one object.
@@ -340,7 +350,7 @@ const CONTAINER: Cmd = Command {
         KILL,
         LOGS,
         Command { name: "ls", aliases: &["ps", "list"], ..PS },
-        later("pause", "Pause all processes within one or more containers"),
+        life::PAUSE,
         PORT,
         later("prune", "Remove all stopped containers"),
         RENAME,
@@ -351,7 +361,7 @@ const CONTAINER: Cmd = Command {
         later("stats", "Display a live stream of container(s) resource usage statistics"),
         STOP,
         TOP,
-        later("unpause", "Unpause all processes within one or more containers"),
+        life::UNPAUSE,
         later("update", "Update configuration of one or more containers"),
         WAIT,
     ],
@@ -395,7 +405,7 @@ const SYSTEM: Cmd = Command {
             "dial-stdio",
             "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
         ),
-        later("events", "Get real time events from the server"),
+        life::EVENTS,
         INFO,
         later("prune", "Remove unused data"),
     ],
@@ -423,7 +433,7 @@ pub static ROOT: Cmd = Command {
         later("cp", "Copy files/folders between a container and the local filesystem"),
         CREATE,
         later("diff", "Inspect changes to files or directories on a container's filesystem"),
-        later("events", "Get real time events from the server"),
+        life::EVENTS,
         EXEC,
         later("export", "Export a container's filesystem as a tar archive"),
         image_commands::HISTORY,
@@ -440,7 +450,7 @@ pub static ROOT: Cmd = Command {
         later("manifest", "Manage Docker image manifests and manifest lists"),
         later("network", "Manage networks"),
         later("node", "Manage Swarm nodes"),
-        later("pause", "Pause all processes within one or more containers"),
+        life::PAUSE,
         later("plugin", "Manage plugins"),
         PORT,
         PS,
@@ -464,10 +474,10 @@ pub static ROOT: Cmd = Command {
         image_commands::TAG,
         TOP,
         later("trust", "Manage trust on Docker images"),
-        later("unpause", "Unpause all processes within one or more containers"),
+        life::UNPAUSE,
         later("update", "Update configuration of one or more containers"),
         VERSION,
-        later("volume", "Manage volumes"),
+        volume::VOLUME,
         WAIT,
     ],
     ..BLANK

@@ -17,6 +17,7 @@ mod device_requests;
 mod error;
 mod ipc;
 mod machine;
+mod name_pattern;
 mod paths;
 mod reconcile;
 mod restart;
@@ -24,11 +25,14 @@ mod state;
 mod trace;
 
 pub mod containers;
+pub mod events;
 pub mod images;
+pub mod mounts;
 pub mod networks;
 pub mod spec;
 pub mod system;
 pub mod tasks;
+pub mod volumes;
 
 pub use config::{
     ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig,
@@ -36,6 +40,7 @@ pub use config::{
 };
 pub use containers::{Container, EndpointState, ListFilter, State, Status};
 pub use error::{Error, Kind, Result};
+pub use mounts::{MountPoint, MountRequest};
 pub use paths::Paths;
 pub use reconcile::Reconciled;
 pub use state::time_text;

@@ -138,13 +138,15 @@ impl Engine {
             }
         }
         for key in snapshots.keys()? {
-            if !known.contains(&key) {
+            // An image that a container mounts has a snapshot of its own: ID-INDEX.
+            let owner = key.split('-').next().unwrap_or_default();
+            if !known.contains(owner) {
                 snapshots.remove(&key)?;
                 removed += 1;
             }
         }
         snapshots.empty_trash()?;
-        Ok(removed)
+        Ok(removed + self.reconcile_volumes()?)
     }
 
     /// What `system uninstall` removes, in words; with `dry` nothing is touched, and what stands in the way

@@ -148,6 +148,12 @@ pub async fn stop(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     .await
 }
 
+/// `pause` and `unpause`
+pub async fn pause(session: &Session<'_>, parsed: &Parsed, pause: bool) -> Result<(), Error> {
+    each(session, &parsed.args, |client, name| async move { Ok(client.container_pause(&name, pause).await?) })
+        .await
+}
+
 /// `restart`
 pub async fn restart(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let options = stop_options(parsed)?;

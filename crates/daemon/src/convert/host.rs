@@ -76,6 +76,9 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         annotations: from.annotations.take().unwrap_or_default(),
         cgroup_parent: from.cgroup_parent,
         runtime: from.runtime,
+        mounts: from.mounts.take().unwrap_or_default().into_iter().map(super::mount::wanted).collect(),
+        volumes_from: from.volumes_from.take().unwrap_or_default(),
+        volume_driver: from.volume_driver,
     }
 }
 
@@ -211,6 +214,9 @@ pub(super) fn shown(container: &Container) -> HostConfig {
         masked_paths: paths(&from.security.masked_paths, engine::spec::masked_paths()),
         readonly_paths: paths(&from.security.readonly_paths, engine::spec::readonly_paths()),
         init: from.init,
+        mounts: (!from.mounts.is_empty()).then(|| from.mounts.iter().map(super::mount::shown).collect()),
+        volumes_from: list(&from.volumes_from),
+        volume_driver: from.volume_driver.clone(),
         ..HostConfig::default()
     };
     with_limits(shown, &from.limits)

@@ -6,6 +6,7 @@ mod host;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod moment;
+mod mount;
 pub(crate) mod summary;
 pub(crate) mod system;
 pub(crate) mod words;

@@ -59,7 +59,7 @@ pub(crate) fn info(info: &SystemInfo, version: &str, api: ApiVersion) -> Info {
         driver: DRIVER.to_owned(),
         driver_status: Some(vec![["driver-type", "io.containerd.snapshotter.v1"].map(str::to_owned)]),
         plugins: PluginsInfo {
-            volume: Some(Vec::new()),
+            volume: Some(vec!["local".to_owned()]),
             network: words(&["bridge", "host", "null"]),
             authorization: None,
             log: words(&["json-file", "none"]),

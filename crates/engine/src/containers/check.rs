@@ -10,9 +10,7 @@ const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
 
 /// Checks what does not depend on the machine.
 pub(super) fn host(host: &HostConfig) -> Result<()> {
-    for bind in &host.binds {
-        spec::check_bind(bind)?;
-    }
+    crate::mounts::check(host)?;
     for (list, option) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
         spec::check_capabilities(list)
             .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;

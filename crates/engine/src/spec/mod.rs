@@ -18,6 +18,7 @@ use crate::config::NetworkMode;
 use crate::error::{Error, Result};
 use crate::ipc::SharedIpc;
 use crate::state::Record;
+pub(crate) use mounts::tmpfs as tmpfs_mount;
 use oci::runtime as spec;
 use std::path::{Path, PathBuf};
 pub(crate) use users::ResolvedUser;
@@ -59,6 +60,10 @@ pub struct Inputs<'a> {
     pub kernel: (u32, u32),
     /// It has AppArmor, and it is switched on.
     pub apparmor: bool,
+    /// What is mounted beside Docker's own.
+    pub mounts: &'a [spec::Mount],
+    /// The propagation of its root: empty, `shared` or `rslave`.
+    pub root_propagation: &'a str,
 }
 
 /// A device node that a container gets.
@@ -116,6 +121,7 @@ fn linux(inputs: &Inputs<'_>, bounding: &[String]) -> Result<spec::Linux> {
         resources: Some(resources::resources(inputs)?),
         cgroups_path: PathBuf::from(inputs.cgroup),
         namespaces: namespaces(inputs),
+        rootfs_propagation: inputs.root_propagation.to_string(),
         devices,
         masked_paths: hidden(&host.security.masked_paths, masked_paths),
         readonly_paths: hidden(&host.security.readonly_paths, readonly_paths),
@@ -130,11 +136,6 @@ pub(crate) fn cgroup_path(asked: &str, usual: &str, id: &str) -> String {
     let parent = if asked.is_empty() { usual } else { asked };
     let parts = parent.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
     parts.chain([id]).map(|part| format!("/{part}")).collect()
-}
-
-/// Checks a `-v` value without the host.
-pub(crate) fn check_bind(text: &str) -> Result<()> {
-    mounts::Bind::parse(text).map(drop)
 }
 
 /// Checks capability names.

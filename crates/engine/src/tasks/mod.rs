@@ -8,6 +8,7 @@ mod attach;
 mod exec;
 mod exited;
 mod logs;
+mod pause;
 mod pending;
 mod start;
 mod stop;
@@ -21,6 +22,6 @@ pub use start::StartOptions;
 pub use wait::{Condition, WaitResult, Waiting};
 
 pub(crate) use exited::{Finished, again_after};
-pub(crate) use logs::check_log;
+pub(crate) use logs::{check_log, watch_folder};
 pub(crate) use pending::Pending;
 pub(crate) use start::{SHIM_CGROUP, failure_code};

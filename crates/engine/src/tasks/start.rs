@@ -65,7 +65,8 @@ impl Engine {
                 record.last.error.clone_from(&failure.message);
                 record.last.exit_code = failure_code(&failure);
                 if record.host.auto_remove {
-                    self.remove_parts(&record)?;
+                    self.remove_parts(&record, true)?;
+                    self.tell(&record, "destroy", &[]);
                     self.store()?.snapshots().empty_trash()?;
                 } else {
                     self.state()?.update(&record)?;
@@ -96,12 +97,16 @@ impl Engine {
             due_ns: None,
             delay_ms,
             cancelled: false,
+            paused: false,
             kept: false,
+            mounted: Vec::new(),
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
         let started = self.run_task(record, &mut task, attaches, supervise);
-        if started.is_err() {
+        if started.is_ok() {
+            self.tell(record, "start", &[]);
+        } else {
             // The first error is the one to tell; what cannot be undone now is undone from the row.
             let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task, None));
         }
@@ -124,9 +129,12 @@ impl Engine {
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
-        let config = self.shim_config(record, task, &connected, mounts, ipc.as_ref())?;
+        self.begin_health(record)?;
+        let (config, trees) = self.shim_config(record, task, &connected, mounts, ipc.as_ref())?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
-        let handed = Handed { netns: connected.netns.as_ref().map(AsFd::as_fd), ports: &sockets };
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        let netns = connected.netns.as_ref().map(AsFd::as_fd);
+        let handed = Handed { netns, ports: &sockets, mounts: &trees };
         let mut connection =
             launching.finish(&config, handed).map_err(|e| Error::internal("start the shim", &e))?;
         let (created, _) =
@@ -177,26 +185,26 @@ impl Engine {
     fn shim_config(
         &self,
         record: &Record,
-        task: &Task,
+        task: &mut Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
         ipc: Option<&SharedIpc>,
-    ) -> Result<Config> {
+    ) -> Result<(Config, Vec<OwnedFd>)> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
-        let spec = self.build_spec(record, task, &root, &mounts, ipc)?;
+        let user = self.resolve_user(&record.config.user, &record.host.group_add, &mounts)?;
+        let prepared = self.prepare_mounts(record, task, &user)?;
+        let spec = self.build_spec(record, task, &root, &user, &prepared, ipc)?;
+        let (indexes, trees) = prepared.handed(&spec);
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
         let log = self.log_settings(record)?;
-        Ok(Config {
-            settings: self.shim_settings(record, task, connected, log),
-            spec,
-            rootfs,
-            bundle,
-            no_pivot: false,
-        })
+        let mut settings = self.shim_settings(record, task, connected, log);
+        settings.mounts = indexes;
+        let event = crate::events::of_container(&record.name, &record.config);
+        Ok((Config { settings, spec, rootfs, bundle, event, no_pivot: false }, trees))
     }
 
     fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected, log: Log) -> Settings {
@@ -225,6 +233,8 @@ impl Engine {
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
+            mounts: Vec::new(),
+            health: crate::containers::health::probe(record.config.healthcheck.as_ref()).map(Box::new),
             trace: sys::trace::current_sink().is_some(),
             volatile: record.host.auto_remove,
         }
@@ -250,13 +260,10 @@ impl Engine {
         record: &Record,
         task: &Task,
         root: &Path,
-        mounts: &[sys::mount::Mount],
+        user: &spec::ResolvedUser,
+        prepared: &crate::mounts::Prepared,
         ipc: Option<&SharedIpc>,
     ) -> Result<oci::runtime::Spec> {
-        let user = self.resolve_user(&record.config.user, &record.host.group_add, mounts)?;
-        for bind in &record.host.binds {
-            crate::containers::prepare_bind(bind)?;
-        }
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
         let host_name = crate::system::host_name();
@@ -267,7 +274,7 @@ impl Engine {
         let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
         let mut built = spec::build(&Inputs {
             record,
-            user: &user,
+            user,
             root,
             data_dir: &self.paths().container(&record.id),
             init,
@@ -283,6 +290,8 @@ impl Engine {
             security: &security,
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
+            mounts: &prepared.mounts,
+            root_propagation: prepared.root_propagation,
         })?;
         crate::device_requests::apply(&record.host.device_requests, &mut built)?;
         Ok(built)
@@ -293,7 +302,7 @@ impl Engine {
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
-            std::fs::write(folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
+            write_readable(&folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
         let dns = &record.host.dns;
@@ -413,4 +422,11 @@ fn make_private(folder: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(crate::error::io(format!("mkdir {}", folder.display()))),
     }
+}
+
+/// A file that any user in the container may read, whatever this process's umask.
+fn write_readable(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+    std::io::Write::write_all(&mut file, content)
 }

@@ -73,6 +73,7 @@ impl super::task::Task {
 impl Monitor {
     /// Init has ended and was reaped.
     pub(super) fn begin_exit(&mut self) {
+        self.end_checks();
         self.task.stage = Stage::Draining;
         self.task.exit_timer = ExitTimer {
             drain_until_ns: boottime_ns() + DRAIN_NS,
@@ -289,6 +290,11 @@ impl Monitor {
     pub(super) fn on_out_of_memory(&mut self) {
         if !self.task.rearm_memory() {
             return;
+        }
+        let kills = self.task.memory_kills();
+        if self.task.told_kills < kills {
+            self.task.told_kills = kills;
+            self.publish("oom", &[]);
         }
         let mut broken = Vec::new();
         for (id, peer) in self.peers.iter_mut().filter(|(_, p)| p.supervises) {
