@@ -73,7 +73,8 @@ fn filters_formats_and_times(host: &TestHost, engine: Engine) {
         let mut args: Vec<&str> = filters.iter().flat_map(|f| ["--filter", *f]).collect();
         args.extend(["--format", "{{.Action}}"]);
         let told = past(host, engine, &args);
-        assert_eq!(told.lines().collect::<Vec<_>>().join(" "), expected, "{filters:?}");
+        let case = "filters";
+        assert_eq!(told.lines().collect::<Vec<_>>().join(" "), expected, "{case} {filters:?}");
     }
     let plain = past(host, engine, &["--filter", "event=die", "--filter", "container=box2"]);
     let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", "box2"]).ok().to_owned();

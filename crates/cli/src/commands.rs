@@ -13,8 +13,10 @@ mod push;
 mod run;
 mod save;
 mod search;
+mod stats;
 mod system;
 mod task;
+mod update;
 mod volume;
 
 use std::sync::Arc;
@@ -95,6 +97,9 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Update => update::update(session, parsed).await,
+        Action::Stats => stats::stats(session, parsed).await,
+        Action::ContainerPrune => prune::containers(session, parsed).await,
         Action::Pause => task::pause(session, parsed, true).await,
         Action::Unpause => task::pause(session, parsed, false).await,
         Action::Events => events::events(session, parsed).await,

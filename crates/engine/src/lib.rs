@@ -45,6 +45,7 @@ pub use paths::Paths;
 pub use reconcile::Reconciled;
 pub use state::time_text;
 pub use sys::clock::Time;
+pub use sys::lock::Lock;
 pub use trace::TraceSink;
 
 use std::path::PathBuf;

@@ -12,6 +12,8 @@ use sys::mount::{Mount, Source};
 pub const FILE: &str = "config.json";
 /// What events say of a container that was renamed while it ran.
 pub const EVENT_FILE: &str = "event.json";
+/// Its presence says that the container has been given a restart policy while it ran.
+pub const RESTARTS_FILE: &str = "restarts";
 /// The file's format.
 pub const VERSION: u32 = 1;
 /// The largest configuration: Docker's own seccomp profile is 20 kB, a spec with thousands of mounts 1 MB.

@@ -59,7 +59,7 @@ fn check_platform(text: &str) -> Result<(), Refusal> {
     Err(Refusal::later(&format!("the platform {text}")))
 }
 
-fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
+pub(crate) fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
     let count = policy.maximum_retry_count;
     match policy.name.as_str() {
         "always" | "unless-stopped" | "no" if count != 0 => {

@@ -56,10 +56,10 @@ async fn begin(router: &Router, call: &mut Call) -> Result<Reply, Refusal> {
             if let Some(mut past) = past {
                 logs::copy_plain(&mut past, &mut wire, !tty).await?;
             }
-            if let Some(attached) = attached {
-                if converse(wire, attached, keys).await? {
-                    engine.note_detach(&name, None);
-                }
+            if let Some(attached) = attached
+                && converse(wire, attached, keys).await?
+            {
+                engine.note_detach(&name, None);
             }
             io::Result::Ok(())
         };

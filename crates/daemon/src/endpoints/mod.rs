@@ -6,6 +6,7 @@ mod containers;
 mod events;
 mod exec;
 mod images;
+mod life;
 mod logs;
 mod progress;
 mod pull;
@@ -44,6 +45,9 @@ pub(crate) async fn handle(
         E::ContainerRestart => containers::restart(router, call).await,
         E::ContainerRename => containers::rename(router, call).await,
         E::ContainerTop => containers::top(router, call).await,
+        E::ContainerStats => life::stats(router, call).await,
+        E::ContainerUpdate => life::update(router, call).await,
+        E::ContainerPrune => life::prune(router, call).await,
         E::ContainerPause => containers::pause(router, call, true).await,
         E::ContainerUnpause => containers::pause(router, call, false).await,
         E::ContainerKill => containers::kill(router, call).await,

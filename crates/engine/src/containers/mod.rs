@@ -7,10 +7,12 @@ mod check;
 mod create;
 pub(crate) mod health;
 mod names;
+mod prune;
 mod remove;
 mod rename;
 mod size;
 mod top;
+mod update;
 
 use crate::error::Result;
 use crate::state::{Record, Task};
@@ -20,9 +22,11 @@ use std::net::Ipv4Addr;
 pub use crate::state::PublishedPort;
 pub use create::Created;
 pub(crate) use create::{new_id, resolve_user_in};
+pub use prune::PruneFilter;
 pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use size::Sizes;
 pub use top::Processes;
+pub use update::Update;
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod users;
 
 pub use defaults::{masked_paths, readonly_paths};
 pub use limits::{Machine, validate};
+pub(crate) use resources::changed_resources;
 
 use crate::config::NetworkMode;
 use crate::error::{Error, Result};
@@ -62,8 +63,6 @@ pub struct Inputs<'a> {
     pub apparmor: bool,
     /// What is mounted beside Docker's own.
     pub mounts: &'a [spec::Mount],
-    /// The propagation of its root: empty, `shared` or `rslave`.
-    pub root_propagation: &'a str,
 }
 
 /// A device node that a container gets.
@@ -121,7 +120,6 @@ fn linux(inputs: &Inputs<'_>, bounding: &[String]) -> Result<spec::Linux> {
         resources: Some(resources::resources(inputs)?),
         cgroups_path: PathBuf::from(inputs.cgroup),
         namespaces: namespaces(inputs),
-        rootfs_propagation: inputs.root_propagation.to_string(),
         devices,
         masked_paths: hidden(&host.security.masked_paths, masked_paths),
         readonly_paths: hidden(&host.security.readonly_paths, readonly_paths),

@@ -11,6 +11,7 @@ mod logs;
 mod pause;
 mod pending;
 mod start;
+mod stats;
 mod stop;
 mod streams;
 mod wait;
@@ -19,6 +20,7 @@ pub use attach::{Attached, Attachment};
 pub use exec::{ExecConfig, ExecInfo, ExecStreams};
 pub use logs::{DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, LogLine, LogOptions, LogReader, compress_log};
 pub use start::StartOptions;
+pub use stats::{BlockStats, Device, Sample, Stats};
 pub use wait::{Condition, WaitResult, Waiting};
 
 pub(crate) use exited::{Finished, again_after};

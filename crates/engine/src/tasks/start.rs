@@ -291,7 +291,6 @@ impl Engine {
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
             mounts: &prepared.mounts,
-            root_propagation: prepared.root_propagation,
         })?;
         crate::device_requests::apply(&record.host.device_requests, &mut built)?;
         Ok(built)
@@ -398,6 +397,9 @@ fn create_error(e: shim::Error) -> Error {
 
 /// runc says of a program that cannot be run what it could not do.
 pub(super) fn process_text(message: &str) -> String {
+    if message.starts_with("error mounting ") {
+        return format!("unable to start container process: error during container init: {message}");
+    }
     if message.starts_with("exec: ") || message.starts_with("chdir to cwd") {
         return format!("unable to start container process: {message}");
     }

@@ -214,6 +214,10 @@ pub(super) fn open_source(bundle: &Path, wanted: &Mount, recursive: bool) -> Res
         let errno = e.errno();
         if errno == Errno::NOENT.raw_os_error() {
             Error::kernel(format!("stat {}", path.display()), Errno::NOENT)
+        } else if errno == Errno::NOTDIR.raw_os_error() {
+            // runc's words.
+            let advice = "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type";
+            Error::new(Kind::Invalid, format!("stat {}: not a directory: {advice}", path.display()))
         } else {
             e.into()
         }

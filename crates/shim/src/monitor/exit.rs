@@ -226,10 +226,13 @@ impl Monitor {
         if timer.helper.is_some() || timer.again_at_ns.is_some() {
             return;
         }
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let restarts = self.settings.restarts
+            || rustix::fs::statat(&self.place.run_dir, crate::config::RESTARTS_FILE, flags).is_ok();
         // Should it not start, the reconciler finds `exit.json` without a shim.
         let helper = self.spawn_exit_command();
         match helper {
-            Ok(Some(pid)) if self.settings.restarts => {
+            Ok(Some(pid)) if restarts => {
                 self.task.exit_timer.helper = Some((pid, boottime_ns() + HELPER_NS));
             }
             _ => self.leave(),

@@ -7,7 +7,7 @@
 
 use super::requests::chain;
 use super::{Asked, Monitor};
-use crate::health::{Check, Health, MAX_OUTPUT, Outcome, Status};
+use crate::health::{Health, MAX_OUTPUT, Outcome, Status};
 use crate::poller::{Event, Readiness};
 use crate::protocol::Failure;
 use rustix::fd::OwnedFd;
