@@ -17,9 +17,6 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use sys::mount::{Source, open_tree_clone};
 
-/// mount_setattr(2), without which a read-only bind is not read-only below (Linux 5.12).
-const RECURSIVE_ATTRIBUTES_SINCE: (u32, u32) = (5, 12);
-
 /// The mounts of a container that is about to start.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
@@ -220,9 +217,11 @@ fn bind_mount(point: &MountPoint, access: &str) -> Mount {
 
 /// The word for a mount's access: read-only is so for the mounts below, too, where the kernel can do that.
 fn access(point: &MountPoint) -> Result<&'static str> {
-    let recursive = crate::machine::kernel() >= RECURSIVE_ATTRIBUTES_SINCE;
+    if point.read_write {
+        return Ok("rw");
+    }
+    let recursive = sys::mount::has_setattr();
     match () {
-        () if point.read_write => Ok("rw"),
         () if point.read_only_force_recursive && !recursive => Err(Error::invalid(
             "mounts can be made read-only recursively only by Linux 5.12 and newer (bind-recursive=readonly)",
         )),
