@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use api::filters::Filters;
 use api::go::encode_line;
-use api::stats::{ContainersPruneReport, StatsResponse, UpdateConfig, UpdateResponse};
+use api::stats::{ContainersPruneReport, FilesystemChange, StatsResponse, UpdateConfig, UpdateResponse};
 use bytes::Bytes;
-use engine::containers::{PruneFilter, Update};
+use engine::containers::{Change, PruneFilter, Update};
 use engine::tasks::Sample;
 use engine::{Engine, Limits};
 use http::StatusCode;
@@ -117,6 +117,15 @@ pub(super) async fn update(router: &Router, mut call: Call) -> Result<Reply, Ref
     let warnings = router.block(&call.tracing, move |engine| engine.update_container(&name, update)).await?;
     let body = UpdateResponse { warnings: (!warnings.is_empty()).then_some(warnings) };
     Ok(reply::json(StatusCode::OK, &body))
+}
+
+pub(super) async fn changes(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let name = call.name.clone();
+    let found = router.block(&call.tracing, move |engine| engine.container_changes(&name)).await?;
+    let one = |change: Change| FilesystemChange { path: change.path, kind: change.kind as isize };
+    let body: Vec<FilesystemChange> = found.into_iter().map(one).collect();
+    // dockerd's list of no changes is nil.
+    Ok(reply::json(StatusCode::OK, &Some(body).filter(|list| !list.is_empty())))
 }
 
 pub(super) async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refusal> {

@@ -45,6 +45,7 @@ pub(crate) async fn handle(
         E::ContainerRestart => containers::restart(router, call).await,
         E::ContainerRename => containers::rename(router, call).await,
         E::ContainerTop => containers::top(router, call).await,
+        E::ContainerChanges => life::changes(router, call).await,
         E::ContainerStats => life::stats(router, call).await,
         E::ContainerUpdate => life::update(router, call).await,
         E::ContainerPrune => life::prune(router, call).await,

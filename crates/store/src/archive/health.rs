@@ -32,12 +32,14 @@ pub(super) fn parse(rest: &str) -> Result<Healthcheck> {
 fn set(health: &mut Healthcheck, option: &str) -> Result<()> {
     let (name, value) = option.split_once('=').unwrap_or((option, ""));
     let time = || {
-        duration_ns(value).ok_or_else(|| unusable(format!("time: invalid duration {value:?}"))).and_then(|ns| {
-            if ns != 0 && ns < 1_000_000 {
-                return Err(unusable(format!("Interval {option:?} cannot be less than 1ms")));
-            }
-            Ok(ns)
-        })
+        duration_ns(value).ok_or_else(|| unusable(format!("time: invalid duration {value:?}"))).and_then(
+            |ns| {
+                if ns != 0 && ns < 1_000_000 {
+                    return Err(unusable(format!("Interval {option:?} cannot be less than 1ms")));
+                }
+                Ok(ns)
+            },
+        )
     };
     match name {
         "interval" => health.interval = time()?,
@@ -45,11 +47,10 @@ fn set(health: &mut Healthcheck, option: &str) -> Result<()> {
         "start-period" => health.start_period = time()?,
         "start-interval" => health.start_interval = time()?,
         "retries" => {
-            health.retries = value
-                .parse()
-                .ok()
-                .filter(|n| *n >= 0)
-                .ok_or_else(|| unusable(format!("--retries cannot be negative or no number ({value})")))?;
+            health.retries =
+                value.parse().ok().filter(|n| *n >= 0).ok_or_else(|| {
+                    unusable(format!("--retries cannot be negative or no number ({value})"))
+                })?;
         }
         other => return Err(unusable(format!("unknown flag: --{other}"))),
     }
