@@ -11,8 +11,18 @@ fn changes_are_listed(host: &TestHost, engine: Engine) {
     host.cli(engine, &["run", "--name", "box", "-v", "/tmp:/data", BUSYBOX, "sh", "-c", script]).ok();
     let changes = || sorted(host.cli(engine, &["diff", "box"]).ok());
     let expected = [
-        "A /a", "A /a/b", "A /data", "A /link", "A /new", "A /tmp/x", "C /bin", "C /etc", "C /etc/passwd", "C /home",
-        "C /tmp", "D /bin/ls",
+        "A /a",
+        "A /a/b",
+        "A /data",
+        "A /link",
+        "A /new",
+        "A /tmp/x",
+        "C /bin",
+        "C /etc",
+        "C /etc/passwd",
+        "C /home",
+        "C /tmp",
+        "D /bin/ls",
     ];
     assert_eq!(changes(), expected);
     host.cli(engine, &["create", "--name", "fresh", BUSYBOX]).ok();
@@ -24,9 +34,16 @@ fn changes_are_listed(host: &TestHost, engine: Engine) {
     let own = sorted(host.cli(engine, &["diff", "runs"]).ok());
     assert!(own.iter().any(|line| line == "A /etc/mine"), "{own:?}");
     let missing = host.cli(engine, &["diff", "nosuch"]);
-    assert_eq!((missing.code, missing.stderr.trim_end()), (1, "Error response from daemon: No such container: nosuch"));
+    assert_eq!(
+        (missing.code, missing.stderr.trim_end()),
+        (1, "Error response from daemon: No such container: nosuch")
+    );
     if let Some(socket) = engine.docker_host().and_then(|h| h.strip_prefix("unix://")) {
-        let get = |name: &str| host.sh(&format!("curl -s --unix-socket {socket} http://x/v1.51/containers/{name}/changes")).ok().to_owned();
+        let get = |name: &str| {
+            host.sh(&format!("curl -s --unix-socket {socket} http://x/v1.51/containers/{name}/changes"))
+                .ok()
+                .to_owned()
+        };
         assert_eq!(get("fresh"), "null");
         assert!(get("box").contains(r#"{"Path":"/bin/ls","Kind":2}"#), "{}", get("box"));
     }

@@ -172,16 +172,35 @@ fn platform(parsed: &Parsed) -> Result<Option<api::image::Platform>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
-    let parsed = oci::Platform::parse(text).map_err(|e| {
-        Error::failed(format!("invalid platform: {}: invalid argument", crate::error::chain(&e)))
-    })?;
-    Ok(Some(api::image::Platform {
+    platform_from(text).map(Some).map_err(|e| Error::failed(format!("invalid platform: {e}")))
+}
+
+fn platform_from(text: &str) -> Result<api::image::Platform, Error> {
+    let parsed = oci::Platform::parse(text)
+        .map_err(|e| Error::failed(format!("{}: invalid argument", crate::error::chain(&e))))?;
+    Ok(api::image::Platform {
         architecture: parsed.architecture,
         os: parsed.os,
         os_version: parsed.os_version,
         os_features: None,
         variant: parsed.variant,
-    }))
+    })
+}
+
+/// Docker's content trust, which asks a Notary server for signatures, is being retired and not here: who demands it
+/// gets no image that was not verified.
+fn no_content_trust(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    const VARIABLE: &str = "DOCKER_CONTENT_TRUST";
+    let wanted = match parsed.changed("disable-content-trust") {
+        true => !parsed.switch("disable-content-trust"),
+        false => variable(VARIABLE)
+            .is_some_and(|v| matches!(v.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")),
+    };
+    if !wanted {
+        return Ok(());
+    }
+    let text = format!("content trust (--disable-content-trust=false, {VARIABLE}) is not available");
+    Err(Error::Exit { code: crate::error::REFUSED, message: format!("{}: {text}", session.program) })
 }
 
 /// Shows a progress stream to its end; an error in it is the engine's last word.

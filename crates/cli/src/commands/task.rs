@@ -189,7 +189,7 @@ pub async fn kill(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
 pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let client = session.client().await?;
     let force = parsed.switch("force");
-    let options = RemoveOptions { force, volumes: parsed.switch("volumes"), link: false };
+    let options = RemoveOptions { force, volumes: parsed.switch("volumes"), link: parsed.switch("link") };
     let mut failures = Vec::new();
     for name in &parsed.args {
         let id = name.trim_matches('/');

@@ -102,8 +102,6 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
     let asked = [
         ("Cgroup", !host.cgroup.is_empty()),
         ("Links", some(&host.links)),
-        ("StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
-        ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
         // Gone from the API with 1.42: newer clients do not send it, and dockerd does not read it.
         ("KernelMemory", host.kernel_memory != 0 && version < ApiVersion::v1(42)),
         ("KernelMemoryTCP", host.kernel_memory_tcp != 0),
@@ -289,8 +287,6 @@ mod tests {
     const REFUSED: &[(&str, &str)] = &[
         ("Cgroup", r#""x""#),
         ("Links", r#"["x"]"#),
-        ("StorageOpt", r#"{"size":"1"}"#),
-        ("DeviceRequests", r#"[{"Count":-1}]"#),
         ("KernelMemoryTCP", "5"),
         ("CpuCount", "5"),
         ("CpuPercent", "5"),
@@ -347,6 +343,8 @@ mod tests {
         "CpuRealtimeRuntime",
         "CpusetCpus",
         "CpusetMems",
+        "DeviceRequests",
+        "StorageOpt",
         "Devices",
         "DeviceCgroupRules",
         "MemoryReservation",

@@ -34,7 +34,7 @@ pub(crate) fn descriptor(from: &oci::Descriptor) -> Descriptor {
     }
 }
 
-fn platform(from: &oci::Platform) -> Platform {
+pub(crate) fn platform(from: &oci::Platform) -> Platform {
     Platform {
         architecture: from.architecture.clone(),
         os: from.os.clone(),

@@ -249,7 +249,13 @@ pub(super) async fn wait(router: &Router, call: Call) -> Result<Reply, Refusal> 
 
 pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal> {
     if call.query.flag("link") {
-        return Err(Refusal::later("removing links"));
+        // Of a container's own name nothing but the container can be removed; a link's name is no container's.
+        let name = call.name.clone();
+        router.block(&call.tracing, move |engine| engine.container(&name)).await?;
+        return Err(engine::Error::conflict(
+            "Conflict, cannot remove the default link name of the container",
+        )
+        .into());
     }
     let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
     let remove = router.engine().remove_container(&call.name, force, volumes);

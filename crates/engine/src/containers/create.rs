@@ -40,16 +40,17 @@ impl Engine {
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;
-        for mode in [&host.namespaces.pid, &host.namespaces.ipc] {
+        for mode in [&mut host.namespaces.pid, &mut host.namespaces.ipc] {
             if let Some(other) = mode.strip_prefix("container:") {
-                // As dockerd: of a request that names another container, not found is invalid.
-                self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
+                // As dockerd: of a request that names another container, not found is invalid; it is kept by its id.
+                let found = self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
+                *mode = format!("container:{}", found.id);
             }
         }
         if host.namespaces.uts == "host" && !config.hostname.is_empty() {
             return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
         }
-        super::check::ipc(&host.namespaces)?;
+        super::check::labels(&host, crate::machine::has_selinux())?;
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             let text = format!(
                 "the working directory '{}' is invalid, it needs to be an absolute path",

@@ -17,6 +17,7 @@ pub(crate) use resources::changed_resources;
 
 use crate::config::NetworkMode;
 use crate::error::{Error, Result};
+use crate::ipc::SharedIpc;
 use crate::state::Record;
 pub(crate) use mounts::tmpfs as tmpfs_mount;
 use oci::runtime as spec;
@@ -52,6 +53,8 @@ pub struct Inputs<'a> {
     pub block_devices: &'a [(String, (i64, i64))],
     /// The pid namespace of another container that is shared.
     pub pid_namespace: Option<&'a Path>,
+    /// The ipc namespace and `/dev/shm` that are shared.
+    pub ipc: Option<&'a SharedIpc>,
     /// `--security-opt`, understood.
     pub security: &'a security::Options,
     /// The kernel's major and minor number.
@@ -312,8 +315,10 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<spec::Namespace> {
         None if host.namespaces.pid == "host" => {}
         None => list.push(own(Pid)),
     }
-    if host.namespaces.ipc != "host" {
-        list.push(own(Ipc));
+    match inputs.ipc.and_then(|ipc| ipc.namespace.as_ref()) {
+        Some(path) => list.push(spec::Namespace { kind: Ipc, path: path.clone() }),
+        None if host.namespaces.ipc == "host" => {}
+        None => list.push(own(Ipc)),
     }
     if host.network != NetworkMode::Host {
         list.push(own(Network));

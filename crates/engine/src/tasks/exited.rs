@@ -184,6 +184,7 @@ impl Engine {
     pub(crate) fn forget_task(&self, id: &str, task: &Task, next: Option<&Task>) -> Result<()> {
         self.disconnect(task)?;
         self.unmount_volumes(id, &task.mounted)?;
+        crate::ipc::detach(&self.paths().task(id))?;
         match std::fs::remove_dir_all(self.paths().task(id)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(crate::error::io("remove the run folder")(e));

@@ -4,6 +4,7 @@ use super::attach::{Attachment, SHIM_PATIENCE, request_attach};
 use super::exited::Finished;
 use super::streams::{AsyncConnection, shim_error};
 use crate::error::{Error, Kind, Result};
+use crate::ipc::SharedIpc;
 use crate::networks::Connected;
 use crate::spec::{self, Inputs};
 use crate::state::{Record, Task};
@@ -122,12 +123,14 @@ impl Engine {
         // Two things that need nothing from the rest are under way while the rest is found out: the network
         // namespace, half a millisecond of the kernel's, and the shim's own world.
         let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
+        // Before the shim has a mount namespace of its own.
+        let ipc = self.shared_ipc(record)?;
         let launching = self.begin_shim(record)?;
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
         self.begin_health(record)?;
-        let (config, trees) = self.shim_config(record, task, &connected, mounts)?;
+        let (config, trees) = self.shim_config(record, task, &connected, mounts, ipc.as_ref())?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
         let netns = connected.netns.as_ref().map(AsFd::as_fd);
@@ -185,13 +188,14 @@ impl Engine {
         task: &mut Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
+        ipc: Option<&SharedIpc>,
     ) -> Result<(Config, Vec<OwnedFd>)> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
         let user = self.resolve_user(&record.config.user, &record.host.group_add, &mounts)?;
         let prepared = self.prepare_mounts(record, task, &user)?;
-        let spec = self.build_spec(record, task, &root, &user, &prepared)?;
+        let spec = self.build_spec(record, task, &root, &user, &prepared, ipc)?;
         let (indexes, trees) = prepared.handed(&spec);
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
@@ -258,6 +262,7 @@ impl Engine {
         root: &Path,
         user: &spec::ResolvedUser,
         prepared: &crate::mounts::Prepared,
+        ipc: Option<&SharedIpc>,
     ) -> Result<oci::runtime::Spec> {
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
@@ -267,7 +272,7 @@ impl Engine {
         let pid_namespace = self.shared_pid_namespace(&record.host)?;
         let security = spec::security::parse(&record.host.security)?;
         let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
-        spec::build(&Inputs {
+        let mut built = spec::build(&Inputs {
             record,
             user,
             root,
@@ -281,11 +286,14 @@ impl Engine {
             devices: &given,
             block_devices: &block_devices,
             pid_namespace: pid_namespace.as_deref(),
+            ipc,
             security: &security,
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
             mounts: &prepared.mounts,
-        })
+        })?;
+        crate::device_requests::apply(&record.host.device_requests, &mut built)?;
+        Ok(built)
     }
 
     /// `hosts`, `hostname`, `resolv.conf` in the container's folder.
