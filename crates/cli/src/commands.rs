@@ -97,6 +97,7 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Diff => lookup::diff(session, parsed).await,
         Action::Update => update::update(session, parsed).await,
         Action::Stats => stats::stats(session, parsed).await,
         Action::ContainerPrune => prune::containers(session, parsed).await,
