@@ -129,6 +129,12 @@ impl Snapshots {
         self.overlay(key, &layers, active.volatile)
     }
 
+    /// The directories of the layers below an active snapshot, the topmost first.
+    pub fn parent_dirs(&self, key: &str) -> Result<Vec<PathBuf>> {
+        let active = self.active(key)?;
+        self.layers(active.parent.as_ref())
+    }
+
     /// The directory that holds what an active snapshot changed.
     pub fn upper_dir(&self, key: &str) -> Result<PathBuf> {
         check_key(key)?;
