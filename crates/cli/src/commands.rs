@@ -110,6 +110,7 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::VolumeList => volume::list(session, parsed).await,
         Action::VolumePrune => prune::volumes(session, parsed).await,
         Action::VolumeRemove => volume::remove(session, parsed).await,
+        Action::VolumeUpdate => volume::update(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }

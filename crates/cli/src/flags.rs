@@ -54,6 +54,7 @@ pub enum Action {
     VolumeList,
     VolumePrune,
     VolumeRemove,
+    VolumeUpdate,
     Completion,
     Events,
     Pause,
