@@ -82,10 +82,7 @@ pub(crate) async fn handle(
         E::VolumePrune => volumes::prune(router, call).await,
         E::VolumeUpdate => volumes::update(),
         E::PluginList => Ok(reply::json(StatusCode::OK, &Vec::<api::json::Json>::new())),
-        E::Plugin => {
-            let message = format!("plugin {} not found", crate::call::go_quote(&call.name));
-            Err(Refusal::new(StatusCode::NOT_FOUND, message))
-        }
+        E::Plugin => Err(no_plugin(&call.name)),
         E::Swarm => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NOT_A_MANAGER)),
         E::SwarmLeave => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"))
@@ -96,4 +93,9 @@ pub(crate) async fn handle(
         }
         E::Later(what) => Err(Refusal::later(what)),
     }
+}
+
+fn no_plugin(name: &str) -> Refusal {
+    let message = format!("plugin {} not found", crate::call::go_quote(name));
+    Refusal::new(StatusCode::NOT_FOUND, message)
 }
