@@ -88,6 +88,46 @@ go_struct! {
         auxiliary_addresses: Option<BTreeMap<String, String>> => "AuxiliaryAddresses" omitempty ("AuxAddress"),
     }
 
+    /// `POST /networks/create`
+    pub struct NetworkCreate = "network.CreateRequest" {
+        name: String => "Name",
+        driver: String => "Driver",
+        scope: String => "Scope",
+        enable_ipv4: Option<bool> => "EnableIPv4" omitempty,
+        enable_ipv6: Option<bool> => "EnableIPv6" omitempty,
+        ipam: Option<Ipam> => "IPAM",
+        internal: bool => "Internal",
+        attachable: bool => "Attachable",
+        ingress: bool => "Ingress",
+        config_only: bool => "ConfigOnly",
+        config_from: Option<ConfigReference> => "ConfigFrom",
+        options: Option<BTreeMap<String, String>> => "Options",
+        labels: Option<BTreeMap<String, String>> => "Labels",
+    }
+
+    /// Its answer.
+    pub struct NetworkCreated = "network.CreateResponse" {
+        id: String => "Id" ("ID"),
+        warning: String => "Warning",
+    }
+
+    /// `POST /networks/{id}/connect`
+    pub struct NetworkConnect = "network.ConnectOptions" {
+        container: String => "Container",
+        endpoint_config: Option<EndpointSettings> => "EndpointConfig" omitempty,
+    }
+
+    /// `POST /networks/{id}/disconnect`
+    pub struct NetworkDisconnect = "network.DisconnectOptions" {
+        container: String => "Container",
+        force: bool => "Force",
+    }
+
+    /// `POST /networks/prune`
+    pub struct NetworkPruneReport = "network.PruneReport" {
+        networks_deleted: Option<Vec<String>> => "NetworksDeleted",
+    }
+
     /// The network whose configuration another one takes.
     pub struct ConfigReference = "network.ConfigReference" {
         network: String => "Network",

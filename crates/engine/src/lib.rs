@@ -14,7 +14,7 @@
 mod config;
 mod error;
 mod machine;
-mod name_pattern;
+pub mod name_pattern;
 mod paths;
 mod reconcile;
 mod restart;
@@ -34,7 +34,7 @@ pub use config::{
     ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, Dns, Health, HostConfig, Limits,
     LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
-pub use containers::{Container, EndpointState, ListFilter, State, Status};
+pub use containers::{Container, EndpointState, ListFilter, NetworkState, State, Status};
 pub use error::{Error, Kind, Result};
 pub use mounts::{MountPoint, MountRequest};
 pub use paths::Paths;

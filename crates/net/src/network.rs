@@ -87,6 +87,9 @@ pub struct Network {
 }
 
 impl Network {
+    /// The default bridge's name.
+    pub const DEFAULT_BRIDGE: &str = DEFAULT_BRIDGE;
+
     /// Makes sure of everything that does not belong to one container: the bridge, the ruleset, the
     /// sysctls, our rules in foreign firewalls.
     pub fn open(config: &BridgeConfig) -> Result<Opened> {

@@ -6,8 +6,7 @@
 use api::ApiVersion;
 use api::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
 use api::host_config::{HostConfig, RestartPolicy};
-use api::network::{EndpointSettings, NetworkingConfig};
-use engine::{CreateContainer, Health, NetworkMode};
+use engine::{CreateContainer, Health};
 
 use crate::reply::Refusal;
 
@@ -38,12 +37,19 @@ pub(crate) fn create(
     check_mounts(&host)?;
     refuse_host(&host, version)?;
     refuse_config(&request.config)?;
-    let network = network_mode(&host.network_mode)?;
-    refuse_endpoints(request.networking_config.as_ref(), network)?;
+    let network = super::networks::mode(&host.network_mode)?;
+    let mut networks = super::networks::wanted(request.networking_config.as_ref(), &network)?;
+    if !request.config.mac_address.is_empty() {
+        // Older clients' place for it: it is that of the container's mode.
+        let all = networks.get_or_insert_default();
+        let own = all.entry(network.as_str().to_owned()).or_default();
+        own.mac.get_or_insert(request.config.mac_address.to_lowercase());
+    }
     Ok(CreateContainer {
         name: Some(name.strip_prefix('/').unwrap_or(name)).filter(|n| !n.is_empty()).map(str::to_owned),
         config: config(request.config),
         host: super::host::wanted(host, network),
+        networks,
     })
 }
 
@@ -124,7 +130,6 @@ fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
         ("OnBuild", config.on_build.as_ref().is_some_and(|list| !list.is_empty())),
         ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
-        ("MacAddress", !config.mac_address.is_empty()),
         // A check that is switched off asks for nothing.
         ("Healthcheck", config.healthcheck.as_ref().is_some_and(asks_for_checks)),
     ];
@@ -140,47 +145,6 @@ fn asks_for_checks(health: &HealthConfig) -> bool {
     let inherits =
         test.is_empty() && *health == HealthConfig { test: health.test.clone(), ..HealthConfig::default() };
     !switched_off && !inherits
-}
-
-fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
-    match word {
-        "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
-        "host" => Ok(NetworkMode::Host),
-        "none" => Ok(NetworkMode::None),
-        other if other.starts_with("container:") => {
-            Err(Refusal::later("HostConfig.NetworkMode: sharing another container's network"))
-        }
-        other => Err(Refusal::later(&format!("HostConfig.NetworkMode: the network {other}"))),
-    }
-}
-
-/// Docker's CLI names the one network in `EndpointsConfig` too, with everything at zero.
-fn refuse_endpoints(networking: Option<&NetworkingConfig>, network: NetworkMode) -> Result<(), Refusal> {
-    let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
-    for (name, settings) in endpoints.into_iter().flatten() {
-        if network_mode(name)? != network {
-            return Err(Refusal::later(
-                "NetworkingConfig.EndpointsConfig: connecting a container to several networks",
-            ));
-        }
-        if settings.as_ref().is_some_and(|settings| !asks_for_nothing(settings)) {
-            return Err(Refusal::later(&format!("NetworkingConfig.EndpointsConfig[{name}]")));
-        }
-    }
-    Ok(())
-}
-
-fn asks_for_nothing(settings: &EndpointSettings) -> bool {
-    // What the engine itself fills in is ignored in a request, as dockerd does.
-    let EndpointSettings { ipam_config, links, aliases, mac_address, driver_opts, gw_priority, .. } =
-        settings;
-    let addresses = ipam_config.as_ref().is_some_and(|config| *config != Default::default());
-    !addresses
-        && links.as_ref().is_none_or(Vec::is_empty)
-        && aliases.as_ref().is_none_or(Vec::is_empty)
-        && driver_opts.as_ref().is_none_or(|map| map.is_empty())
-        && mac_address.is_empty()
-        && *gw_priority == 0
 }
 
 fn config(from: ContainerConfig) -> engine::ContainerConfig {

@@ -6,8 +6,7 @@ use api::container::{ContainerSummary, NetworkSettingsSummary, Port, SummaryHost
 use engine::containers::Sizes;
 use engine::{Container, Status, Time};
 
-use super::inspect::endpoint_settings;
-use super::{descriptor, figure, mount, words};
+use super::{descriptor, figure, mount, networks, words};
 
 /// One line of the list; `image` is the word to show for its image.
 pub(crate) fn summary(
@@ -37,7 +36,7 @@ pub(crate) fn summary(
         status: status(container, Time::now().0),
         host_config: SummaryHostConfig { network_mode: network.clone(), annotations: None },
         network_settings: Some(NetworkSettingsSummary {
-            networks: Some([(network, endpoint_settings(container))].into()),
+            networks: Some(networks::shown(container)),
         }),
         mounts: mount::points(container),
     }
