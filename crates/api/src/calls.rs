@@ -267,6 +267,12 @@ impl Client {
         self.order(Call::post(&path).query(query)).await
     }
 
+    /// `POST /containers/{id}/pause`, or with `false` `/unpause`.
+    pub async fn container_pause(&self, id: &str, pause: bool) -> Result<(), Error> {
+        let path = container(id, if pause { "/pause" } else { "/unpause" });
+        self.order(Call::post(&path)).await
+    }
+
     /// `POST /containers/{id}/rename`
     pub async fn container_rename(&self, id: &str, name: &str) -> Result<(), Error> {
         let path = container(id, "/rename");

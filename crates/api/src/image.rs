@@ -67,7 +67,7 @@ go_struct! {
     pub struct ImageProperties = "image.ImageProperties" {
         platform: Platform => "Platform",
         size: UnpackedSize => "Size",
-        containers: Vec<String> => "Containers",
+        containers: Option<Vec<String>> => "Containers",
     }
 
     /// The size of the unpacked layers.

@@ -10,14 +10,18 @@
 
 pub mod calls;
 pub mod container;
+pub mod event;
+pub mod event_calls;
 pub mod filters;
 pub mod go;
 pub mod host_config;
 pub mod image;
 pub mod image_calls;
 pub mod json;
+pub mod life_calls;
 pub mod network;
 pub mod query;
+pub mod stats;
 pub mod stdcopy;
 pub mod stream;
 pub mod system;

@@ -16,6 +16,8 @@ pub struct Config {
     pub detach_keys: String,
     /// Default `--format` of `ps`.
     pub ps_format: String,
+    /// Default `--format` of `stats`.
+    pub stats_format: String,
     /// Default `--format` of `images`.
     pub images_format: String,
     /// Default `--format` of `volume ls`.
@@ -52,6 +54,7 @@ impl Config {
                 Config {
                     detach_keys: get("detachKeys"),
                     ps_format: get("psFormat"),
+                    stats_format: get("statsFormat"),
                     images_format: get("imagesFormat"),
                     volumes_format: get("volumesFormat"),
                     current_context: get("currentContext"),

@@ -63,7 +63,7 @@ pub struct ContainerConfig {
     pub stop_timeout: Option<i64>,
     /// The image's `ONBUILD` lines, only shown.
     pub on_build: Vec<String>,
-    /// The image's health check, only shown until health checks are supported.
+    /// How its health is checked; the image's where it says nothing.
     pub healthcheck: Option<Health>,
 }
 
@@ -144,6 +144,12 @@ pub struct HostConfig {
     /// `c 1:3 rwm`: more that it may use.
     #[serde(skip_serializing_if = "is_default")]
     pub device_cgroup_rules: Vec<String>,
+    /// Devices asked of a driver (`--gpus`, devices by name).
+    #[serde(skip_serializing_if = "is_default")]
+    pub device_requests: Vec<DeviceRequest>,
+    /// Options of its own layer.
+    #[serde(skip_serializing_if = "is_default")]
+    pub storage_opt: BTreeMap<String, String>,
     /// Names and addresses for its resolver.
     #[serde(skip_serializing_if = "is_default")]
     pub dns: Dns,
@@ -275,6 +281,22 @@ pub struct DeviceMapping {
     pub container: String,
     /// Of `r`, `w`, `m`.
     pub permissions: String,
+}
+
+/// Devices asked of a driver. Shown as it was asked for: no list is not an empty one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceRequest {
+    /// `cdi`, `nvidia`, or empty: whoever has the capabilities.
+    pub driver: String,
+    /// How many; -1 = all.
+    pub count: i64,
+    /// Which.
+    pub device_ids: Option<Vec<String>>,
+    /// Sets of words, one of which the driver must have.
+    pub capabilities: Option<Vec<Vec<String>>>,
+    /// For the driver.
+    pub options: Option<BTreeMap<String, String>>,
 }
 
 /// What a container's resolver is told in place of the host's, and its additional names.

@@ -93,6 +93,7 @@ impl Engine {
         }
         // A run root on a disk has outlived the boot that its rows are of.
         for (id, _) in state.tasks()? {
+            let _ = crate::ipc::detach(&self.paths().task(&id));
             let _ = std::fs::remove_dir_all(self.paths().task(&id));
         }
         state.forget_boot()?;

@@ -90,6 +90,9 @@ pub struct LastRun {
     pub restarts: i64,
     /// Somebody has stopped or killed it since it was started.
     pub stopped_by_hand: bool,
+    /// What its health checks have found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<shim::health::Health>,
 }
 
 /// A task: what is true of a container only while it runs.
@@ -120,6 +123,9 @@ pub struct Task {
     /// Somebody has stopped or killed it.
     #[serde(default)]
     pub stopped_by_hand: bool,
+    /// Its processes are frozen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// It is stopped to be started again: `--rm` waits for another end.
     #[serde(default)]
     pub kept: bool,
@@ -187,7 +193,9 @@ pub struct State {
 
 impl State {
     pub(crate) fn open(paths: &Paths) -> Result<Self> {
-        let others = store::MIGRATIONS.iter().chain([&crate::volumes::MIGRATION, &crate::networks::records::MIGRATION]);
+        let others = store::MIGRATIONS
+            .iter()
+            .chain([&crate::volumes::MIGRATION, &crate::networks::records::MIGRATION]);
         let migrations: Vec<Migration> = DURABLE.iter().chain(others).copied().collect();
         let durable = Database::open(&paths.data.join("tare.db"), Durability::Durable, &migrations)?;
         Ok(Self { durable: Arc::new(durable), run: OnceLock::new(), run_path: paths.run.join("run.db") })

@@ -1,4 +1,4 @@
-//! `image prune`, `volume prune`.
+//! `image prune`, `container prune`, `volume prune`.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -10,6 +10,7 @@ use crate::units::human_size;
 
 const DANGLING: &str = "WARNING! This will remove all dangling images.";
 const ALL: &str = "WARNING! This will remove all images without at least one container associated to them.";
+const CONTAINERS: &str = "WARNING! This will remove all stopped containers.";
 /// An answer is one word.
 const MAX_ANSWER_BYTES: u64 = 1024;
 
@@ -35,6 +36,23 @@ pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
         text.push('\n');
     }
     text.push_str(&format!("Total reclaimed space: {}\n", human_size(report.space_reclaimed, 4)));
+    session.out.write(text.as_bytes())
+}
+
+/// `container prune`
+pub async fn containers(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let filters = filters(parsed);
+    if !parsed.switch("force") && !confirmed(session, CONTAINERS)? {
+        return Ok(());
+    }
+    let report = session.client().await?.container_prune(&filters).await?;
+    let mut text = String::new();
+    let deleted = report.deleted.unwrap_or_default();
+    if !deleted.is_empty() {
+        text.push_str(&format!("Deleted Containers:\n{}\n\n", deleted.join("\n")));
+    }
+    let bytes = i64::try_from(report.reclaimed).unwrap_or(i64::MAX);
+    text.push_str(&format!("Total reclaimed space: {}\n", human_size(bytes, 4)));
     session.out.write(text.as_bytes())
 }
 

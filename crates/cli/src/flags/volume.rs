@@ -28,6 +28,7 @@ const CREATE: &[Flag] = &[
 /// `volume`
 pub const VOLUME: Cmd = Command {
     name: "volume",
+    synopsis: "COMMAND",
     about: "Manage volumes",
     commands: &[
         Command {
@@ -82,7 +83,7 @@ pub const VOLUME: Cmd = Command {
                 "rm",
                 Action::VolumeRemove,
                 "[OPTIONS] VOLUME [VOLUME...]",
-                "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+                "Remove one or more volumes",
             )
         },
     ],

@@ -65,7 +65,7 @@ fn check_platform(text: &str) -> Result<(), Refusal> {
     Err(Refusal::later(&format!("the platform {text}")))
 }
 
-fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
+pub(crate) fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
     let count = policy.maximum_retry_count;
     match policy.name.as_str() {
         "always" | "unless-stopped" | "no" if count != 0 => {
@@ -108,8 +108,6 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
     let asked = [
         ("Cgroup", !host.cgroup.is_empty()),
         ("Links", some(&host.links)),
-        ("StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
-        ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
         // Gone from the API with 1.42: newer clients do not send it, and dockerd does not read it.
         ("KernelMemory", host.kernel_memory != 0 && version < ApiVersion::v1(42)),
         ("KernelMemoryTCP", host.kernel_memory_tcp != 0),
@@ -130,21 +128,11 @@ fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
         ("OnBuild", config.on_build.as_ref().is_some_and(|list| !list.is_empty())),
         ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
-        // A check that is switched off asks for nothing.
-        ("Healthcheck", config.healthcheck.as_ref().is_some_and(asks_for_checks)),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(field)),
         None => Ok(()),
     }
-}
-
-fn asks_for_checks(health: &HealthConfig) -> bool {
-    let test = health.test.as_deref().unwrap_or_default();
-    let switched_off = test.first().is_some_and(|word| word == "NONE");
-    let inherits =
-        test.is_empty() && *health == HealthConfig { test: health.test.clone(), ..HealthConfig::default() };
-    !switched_off && !inherits
 }
 
 fn config(from: ContainerConfig) -> engine::ContainerConfig {
@@ -231,7 +219,6 @@ mod tests {
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
                 "HostConfig.NetworkMode: sharing another container's network is not supported yet",
             ),
-            (r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#, "Healthcheck is not supported yet"),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (
@@ -252,6 +239,7 @@ mod tests {
         for text in [
             r#"{"Image":"x","Healthcheck":{"Test":["NONE"]}}"#,
             r#"{"Image":"x","Healthcheck":{}}"#,
+            r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#,
             r#"{"image":"x","cmd":"ls","HostConfig":null}"#,
             r#"{"Image":"x","HostConfig":{"Runtime":"runc","IpcMode":"private","MemorySwappiness":null}}"#,
         ] {
@@ -263,8 +251,6 @@ mod tests {
     const REFUSED: &[(&str, &str)] = &[
         ("Cgroup", r#""x""#),
         ("Links", r#"["x"]"#),
-        ("StorageOpt", r#"{"size":"1"}"#),
-        ("DeviceRequests", r#"[{"Count":-1}]"#),
         ("KernelMemoryTCP", "5"),
         ("CpuCount", "5"),
         ("CpuPercent", "5"),
@@ -321,6 +307,8 @@ mod tests {
         "CpuRealtimeRuntime",
         "CpusetCpus",
         "CpusetMems",
+        "DeviceRequests",
+        "StorageOpt",
         "Devices",
         "DeviceCgroupRules",
         "MemoryReservation",

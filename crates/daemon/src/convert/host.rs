@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use api::go::StrSlice;
 use api::host_config::{
-    DeviceMapping, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
+    DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
 };
 use api::network::PortBinding;
 use engine::{Container, DeviceNumber, Dns, Limits, Namespaces, NetworkMode, Security};
@@ -63,6 +63,8 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         },
         devices: devices(from.devices.take().unwrap_or_default()),
         device_cgroup_rules: from.device_cgroup_rules.take().unwrap_or_default(),
+        storage_opt: from.storage_opt.take().unwrap_or_default(),
+        device_requests: device_requests(from.device_requests.take().unwrap_or_default()),
         dns: Dns {
             servers: from.dns.take().unwrap_or_default(),
             search: from.dns_search.take().unwrap_or_default(),
@@ -127,6 +129,28 @@ fn devices(from: Vec<DeviceMapping>) -> Vec<engine::DeviceMapping> {
     from.into_iter().map(device).collect()
 }
 
+fn device_requests(from: Vec<DeviceRequest>) -> Vec<engine::DeviceRequest> {
+    let sets = |sets: Vec<Option<Vec<String>>>| sets.into_iter().map(Option::unwrap_or_default).collect();
+    let request = |request: DeviceRequest| engine::DeviceRequest {
+        driver: request.driver,
+        count: request.count as i64,
+        device_ids: request.device_ids,
+        capabilities: request.capabilities.map(sets),
+        options: request.options,
+    };
+    from.into_iter().map(request).collect()
+}
+
+fn shown_request(request: &engine::DeviceRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: request.driver.clone(),
+        count: isize::try_from(request.count).unwrap_or(0),
+        device_ids: request.device_ids.clone(),
+        capabilities: request.capabilities.clone().map(|sets| sets.into_iter().map(Some).collect()),
+        options: request.options.clone(),
+    }
+}
+
 /// What was asked for, and dockerd's empty lists and zeros for what cannot be asked for yet.
 pub(super) fn shown(container: &Container) -> HostConfig {
     let from = &container.host;
@@ -183,6 +207,8 @@ pub(super) fn shown(container: &Container) -> HostConfig {
         cgroup_parent: from.cgroup_parent.clone(),
         devices: Some(from.devices.iter().map(shown_device).collect()),
         device_cgroup_rules: list(&from.device_cgroup_rules),
+        device_requests: (!from.device_requests.is_empty())
+            .then(|| from.device_requests.iter().map(shown_request).collect()),
         memory_swap: from.memory_swap,
         pids_limit: from.pids_limit,
         masked_paths: paths(&from.security.masked_paths, engine::spec::masked_paths()),

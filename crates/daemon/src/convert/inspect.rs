@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use api::container::{ContainerConfig, ContainerInspect, DriverData, HealthConfig, NetworkSettings, State};
+use api::container::{
+    ContainerConfig, ContainerInspect, DriverData, Health, HealthConfig, HealthcheckResult, NetworkSettings,
+    State,
+};
 use api::go::{Empty, StrSlice};
 use api::network::{PortBinding, PortMap};
 use engine::Container;
@@ -64,7 +67,22 @@ fn state(container: &Container) -> State {
         error: state.error.clone(),
         started_at: words::time(state.started_ns),
         finished_at: words::time(state.finished_ns),
-        ..State::default()
+        paused: state.status == engine::Status::Paused,
+        health: container.health.as_ref().map(health),
+    }
+}
+
+fn health(health: &engine::containers::Health) -> Health {
+    let result = |outcome: &engine::containers::Outcome| HealthcheckResult {
+        start: words::time(outcome.start_ns),
+        end: words::time(outcome.end_ns),
+        exit_code: outcome.exit_code as isize,
+        output: outcome.output.clone(),
+    };
+    Health {
+        status: health.status.as_str().to_owned(),
+        failing_streak: health.failing_streak as isize,
+        log: Some(health.log.iter().map(result).collect()),
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) fn wanted(
         all.insert(mode(name)?.as_str().to_owned(), wish);
     }
     if all.len() > 1 && (all.contains_key("host") || all.contains_key("none")) {
-        return Err(Refusal::bad_request("conflicting options: cannot attach both user-defined and non-user-defined network-modes"));
+        return Err(Refusal::bad_request(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        ));
     }
     let plain = all.len() == 1 && all.values().all(|wish| *wish == Membership::default());
     Ok((!plain).then_some(all))

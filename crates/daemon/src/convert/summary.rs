@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use api::container::{ContainerSummary, NetworkSettingsSummary, Port, SummaryHostConfig};
-use engine::containers::Sizes;
+use engine::containers::{HealthStatus, Sizes};
 use engine::{Container, Status, Time};
 
 use super::{descriptor, figure, mount, networks, words};
@@ -35,9 +35,7 @@ pub(crate) fn summary(
         state: container.state.status.as_str().to_owned(),
         status: status(container, Time::now().0),
         host_config: SummaryHostConfig { network_mode: network.clone(), annotations: None },
-        network_settings: Some(NetworkSettingsSummary {
-            networks: Some(networks::shown(container)),
-        }),
+        network_settings: Some(NetworkSettingsSummary { networks: Some(networks::shown(container)) }),
         mounts: mount::points(container),
     }
 }
@@ -46,7 +44,15 @@ pub(crate) fn summary(
 fn status(container: &Container, now_ns: i64) -> String {
     let state = &container.state;
     match state.status {
-        Status::Running => format!("Up {}", words::duration(state.started_ns, now_ns)),
+        Status::Running | Status::Paused => {
+            let up = format!("Up {}", words::duration(state.started_ns, now_ns));
+            match (state.status, container.health.as_ref().map(|h| h.status)) {
+                (Status::Paused, _) => format!("{up} (Paused)"),
+                (_, Some(HealthStatus::Starting)) => format!("{up} (health: starting)"),
+                (_, Some(health)) => format!("{up} ({})", health.as_str()),
+                (_, None) => up,
+            }
+        }
         Status::Created => "Created".to_owned(),
         Status::Dead => "Dead".to_owned(),
         Status::Restarting => {

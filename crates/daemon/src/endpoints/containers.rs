@@ -70,13 +70,19 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
                 }
                 filter.status = values.to_vec();
             }
+            "health" => {
+                for value in values {
+                    check_health(value)?;
+                }
+                filter.health = values.to_vec();
+            }
             "exited" => {
                 for value in values {
                     let code = i32::try_from(go_integer("Atoi", value)?).unwrap_or(i32::MAX);
                     filter.exited.push(code);
                 }
             }
-            "before" | "since" | "is-task" | "publish" | "expose" | "health" | "isolation" => {
+            "before" | "since" | "is-task" | "publish" | "expose" | "isolation" => {
                 return Err(Refusal::later(&format!("the filter {name}")));
             }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
@@ -92,6 +98,17 @@ fn check_status(word: &str) -> Result<(), Refusal> {
     }
     Err(Refusal::bad_request(format!(
         "invalid filter 'status={word}': invalid value for state ({word}): must be one of {}",
+        WORDS.join(", ")
+    )))
+}
+
+fn check_health(word: &str) -> Result<(), Refusal> {
+    const WORDS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+    if WORDS.contains(&word) {
+        return Ok(());
+    }
+    Err(Refusal::bad_request(format!(
+        "invalid filter 'health={word}': invalid value for health ({word}): must be one of {}",
         WORDS.join(", ")
     )))
 }
@@ -171,6 +188,13 @@ pub(super) async fn restart(router: &Router, call: Call) -> Result<Reply, Refusa
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
+pub(super) async fn pause(router: &Router, call: Call, pause: bool) -> Result<Reply, Refusal> {
+    let name = call.name.clone();
+    let work = move |engine: &engine::Engine| if pause { engine.pause(&name) } else { engine.unpause(&name) };
+    router.block(&call.tracing, work).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
 pub(super) async fn rename(router: &Router, call: Call) -> Result<Reply, Refusal> {
     let (name, new) = (call.name.clone(), call.query.get("name").to_owned());
     router.block(&call.tracing, move |engine| engine.rename_container(&name, &new)).await?;
@@ -226,7 +250,13 @@ pub(super) async fn wait(router: &Router, call: Call) -> Result<Reply, Refusal> 
 
 pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal> {
     if call.query.flag("link") {
-        return Err(Refusal::later("removing links"));
+        // Of a container's own name nothing but the container can be removed; a link's name is no container's.
+        let name = call.name.clone();
+        router.block(&call.tracing, move |engine| engine.container(&name)).await?;
+        return Err(engine::Error::conflict(
+            "Conflict, cannot remove the default link name of the container",
+        )
+        .into());
     }
     let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
     let remove = router.engine().remove_container(&call.name, force, volumes);
@@ -254,7 +284,10 @@ mod tests {
                 r#"{"status":["x"]}"#,
                 "invalid filter 'status=x': invalid value for state (x): must be one of created, running, paused, restarting, removing, exited, dead",
             ),
-            (r#"{"health":["healthy"]}"#, "the filter health is not supported yet"),
+            (
+                r#"{"health":["foo"]}"#,
+                "invalid filter 'health=foo': invalid value for health (foo): must be one of none, starting, healthy, unhealthy",
+            ),
             (r#"{"exited":["x"]}"#, "strconv.Atoi: parsing \"x\": invalid syntax"),
         ] {
             let refusal = list_filter(&Filters::parse(text).unwrap()).unwrap_err();

@@ -3,15 +3,17 @@
 
 mod attach;
 mod containers;
+mod events;
 mod exec;
 mod images;
+mod life;
 mod logs;
+mod networks;
 mod progress;
 mod pull;
 mod push;
 mod save;
 mod system;
-mod networks;
 mod volumes;
 
 use http::StatusCode;
@@ -44,12 +46,18 @@ pub(crate) async fn handle(
         E::ContainerRestart => containers::restart(router, call).await,
         E::ContainerRename => containers::rename(router, call).await,
         E::ContainerTop => containers::top(router, call).await,
+        E::ContainerStats => life::stats(router, call).await,
+        E::ContainerUpdate => life::update(router, call).await,
+        E::ContainerPrune => life::prune(router, call).await,
+        E::ContainerPause => containers::pause(router, call, true).await,
+        E::ContainerUnpause => containers::pause(router, call, false).await,
         E::ContainerKill => containers::kill(router, call).await,
         E::ContainerWait => containers::wait(router, call).await,
         E::ContainerRemove => containers::remove(router, call).await,
         E::ContainerResize => containers::resize(router, call).await,
         E::ContainerAttach => attach::attach(router, call).await,
         E::ContainerLogs => logs::logs(router, call).await,
+        E::Events => events::events(router, call).await,
         E::ExecCreate => exec::create(router, call).await,
         E::ExecStart => exec::start(router, call).await,
         E::ExecResize => exec::resize(router, call).await,

@@ -167,9 +167,9 @@ fn body(network: &NetworkInfo, containers: &[Container]) -> Network {
         subnet: subnet.clone(),
         gateway: gateway.clone(),
         ip_range: record.map(|r| r.range.clone()).unwrap_or_default(),
-        auxiliary_addresses: record.filter(|r| !r.auxiliary.is_empty()).map(|r| {
-            r.auxiliary.iter().map(|(name, address)| (name.clone(), address.to_string())).collect()
-        }),
+        auxiliary_addresses: record
+            .filter(|r| !r.auxiliary.is_empty())
+            .map(|r| r.auxiliary.iter().map(|(name, address)| (name.clone(), address.to_string())).collect()),
     });
     Network {
         name: network.name.clone(),

@@ -40,16 +40,17 @@ impl Engine {
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;
-        for mode in [&host.namespaces.pid, &host.namespaces.ipc] {
+        for mode in [&mut host.namespaces.pid, &mut host.namespaces.ipc] {
             if let Some(other) = mode.strip_prefix("container:") {
-                // As dockerd: of a request that names another container, not found is invalid.
-                self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
+                // As dockerd: of a request that names another container, not found is invalid; it is kept by its id.
+                let found = self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
+                *mode = format!("container:{}", found.id);
             }
         }
         if host.namespaces.uts == "host" && !config.hostname.is_empty() {
             return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
         }
-        super::check::ipc(&host.namespaces)?;
+        super::check::labels(&host, crate::machine::has_selinux())?;
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             let text = format!(
                 "the working directory '{}' is invalid, it needs to be an absolute path",
@@ -57,6 +58,7 @@ impl Engine {
             );
             return Err(Error::invalid(text));
         }
+        config.healthcheck.as_ref().map_or(Ok(()), super::health::check)?;
         let image = self.resolve_image(&config.image)?;
         let mut config = merge(config, &image.config.config);
         if config.entrypoint.as_ref().is_none_or(Vec::is_empty)
@@ -94,6 +96,7 @@ impl Engine {
                 return Err(e);
             }
         }
+        self.tell(&record, "create", &[]);
         Ok(Created { id: record.id, warnings })
     }
 
@@ -266,16 +269,15 @@ fn merge(mut config: ContainerConfig, image: &oci::Config) -> ContainerConfig {
     }
     config.stop_timeout = config.stop_timeout.or(image.stop_timeout);
     config.on_build.clone_from(&image.on_build);
-    if let (None, Some(h)) = (&config.healthcheck, &image.healthcheck) {
-        config.healthcheck = Some(Health {
-            test: h.test.clone(),
-            interval: h.interval,
-            timeout: h.timeout,
-            start_period: h.start_period,
-            start_interval: h.start_interval,
-            retries: h.retries,
-        });
-    }
+    let of_image = image.healthcheck.as_ref().map(|h| Health {
+        test: h.test.clone(),
+        interval: h.interval,
+        timeout: h.timeout,
+        start_period: h.start_period,
+        start_interval: h.start_interval,
+        retries: h.retries,
+    });
+    config.healthcheck = super::health::merge(config.healthcheck.take(), of_image);
     config
 }
 

@@ -5,11 +5,14 @@
 
 mod check;
 mod create;
+pub(crate) mod health;
 mod names;
+mod prune;
 mod remove;
 mod rename;
 mod size;
 mod top;
+mod update;
 
 use crate::error::Result;
 use crate::state::{Record, Task};
@@ -19,8 +22,11 @@ use std::net::Ipv4Addr;
 pub use crate::state::PublishedPort;
 pub use create::Created;
 pub(crate) use create::{new_id, resolve_user_in};
+pub use prune::PruneFilter;
+pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use size::Sizes;
 pub use top::Processes;
+pub use update::Update;
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub enum Status {
     Created,
     /// Its process runs.
     Running,
+    /// Its processes are frozen.
+    Paused,
     /// Its process ended, and its restart policy is about to start another.
     Restarting,
     /// Its process ended.
@@ -43,6 +51,7 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Dead => "dead",
@@ -149,6 +158,8 @@ pub struct Container {
     pub log_path: String,
     /// Its cgroup below each hierarchy's root, while it runs.
     pub cgroup: String,
+    /// What its health checks have found; `None` without checks, and before the first start.
+    pub health: Option<Health>,
     /// It should have been started again a while ago.
     pub(crate) late: bool,
 }
@@ -176,6 +187,8 @@ pub struct ListFilter {
     pub volume: Vec<String>,
     /// A network's name, or the start of its id.
     pub network: Vec<String>,
+    /// `none`, `starting`, `healthy`, `unhealthy`.
+    pub health: Vec<String>,
 }
 
 impl Engine {
@@ -250,6 +263,7 @@ impl Engine {
             && any(&filter.name, &|n| crate::name_pattern::matches(n, &c.name))
             && any(&filter.id, &|prefix| c.id.starts_with(prefix))
             && filter.label.iter().all(label)
+            && any(&filter.health, &|h| c.health.as_ref().map_or("none", |found| found.status.as_str()) == h)
             && any(&filter.status, &|s| c.state.status.as_str() == s)
             && (filter.exited.is_empty()
                 || (c.state.finished_ns != 0 && !running && filter.exited.contains(&c.state.exit_code)))
@@ -274,7 +288,8 @@ impl Engine {
     pub(crate) fn describe(&self, record: Record, task: Option<Task>) -> Result<Container> {
         let state = self.state_of(&record, task.as_ref())?;
         let late = task.as_ref().is_some_and(Task::is_late);
-        let running = state.status == Status::Running;
+        let running = matches!(state.status, Status::Running | Status::Paused);
+        let health = self.health_of(&record, state.status);
         let cgroup = task.as_ref().map(|t| t.cgroup.clone()).unwrap_or_default();
         let task = task.filter(|_| running);
         let endpoint = task.as_ref().and_then(Task::primary).map(EndpointState::of);
@@ -306,6 +321,7 @@ impl Engine {
             networks,
             cgroup,
             late,
+            health,
             state,
             id: record.id,
             name: record.name,
@@ -342,7 +358,7 @@ impl Engine {
         // The usual case first. A shim writes the exit record before it lets its lock go.
         if shim::client::is_alive(&self.paths().task(&record.id)).unwrap_or(false) {
             return Ok(State {
-                status: Status::Running,
+                status: if task.paused { Status::Paused } else { Status::Running },
                 pid: task.pid,
                 started_ns: task.started_ns,
                 exit_code: 0,
@@ -378,19 +394,19 @@ impl Engine {
 impl Container {
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
-        self.state.status == Status::Running
+        matches!(self.state.status, Status::Running | Status::Paused)
     }
 
     /// Whether it runs or is about to run again: what `ps` shows and `rm` refuses.
     pub fn is_active(&self) -> bool {
-        matches!(self.state.status, Status::Running | Status::Restarting)
+        matches!(self.state.status, Status::Running | Status::Paused | Status::Restarting)
     }
 
     /// Docker's text for what needs a process.
     pub(crate) fn must_run(&self) -> Result<()> {
         let id = &self.id;
         match self.state.status {
-            Status::Running => Ok(()),
+            Status::Running | Status::Paused => Ok(()),
             Status::Restarting => Err(crate::Error::conflict(format!(
                 "Container {id} is restarting, wait until the container is running"
             ))),

@@ -16,7 +16,7 @@ impl Engine {
                     "cannot remove container \"{word}\": container is {what}: stop the container before removing or force remove"
                 )));
             }
-            match self.stop(&container.id, Some("KILL"), Some(-1)).await {
+            match self.end_by(&container.id, Some("KILL"), Some(-1)).await {
                 Ok(()) => {}
                 // It ended, or was removed, in between.
                 Err(e) if matches!(e.kind, Kind::NotModified | Kind::NotFound | Kind::Conflict) => {}
@@ -41,7 +41,9 @@ impl Engine {
         {
             return Err(Error::conflict(format!("container {id} was started again")));
         }
-        self.remove_parts(&record, volumes)
+        self.remove_parts(&record, volumes)?;
+        self.tell(&record, "destroy", &[]);
+        Ok(())
     }
 
     /// Removes everything of a container that does not run, the record first: what is left after

@@ -44,6 +44,9 @@ impl Engine {
             .pull(&reference, &platform, &store, |p| tell(PullEvent::Progress(p)))
             .await
             .map_err(|error| denied(error, &reference))?;
+        let familiar = reference.familiar();
+        let labels = self.labels_of(&familiar);
+        self.tell_image("pull", &familiar, &reference.familiar_name(), labels.as_ref());
         Ok(())
     }
 

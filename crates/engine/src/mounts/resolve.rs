@@ -72,6 +72,9 @@ impl Engine {
         points.extend(asked.into_iter().map(|wanted| (wanted.point.destination.clone(), wanted)));
         for path in &config.volumes {
             let destination = parse::clean(path);
+            if destination == "/" {
+                return Err(Error::invalid("invalid specification: destination can't be '/'"));
+            }
             if points.contains_key(&destination) || tmpfs_targets(host).any(|target| target == destination) {
                 continue;
             }
@@ -109,7 +112,8 @@ impl Engine {
     /// What another container has mounted, for `--volumes-from`.
     fn points_of_other(&self, text: &str) -> Result<Vec<MountPoint>> {
         let (name, writable) = parse::volumes_from(text)?;
-        let other = self.state()?.find(name)?;
+        // As dockerd: of a request that names another container, not found is invalid.
+        let other = self.state()?.find(name).map_err(|e| Error::invalid(e.message))?;
         let mut points = Vec::new();
         for point in other.mounts {
             if point.kind == Kind::Tmpfs {

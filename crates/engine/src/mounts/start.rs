@@ -27,8 +27,6 @@ pub(crate) struct Prepared {
     pub mounts: Vec<Mount>,
     /// Trees for some of them, by destination.
     pub trees: Vec<(PathBuf, OwnedFd)>,
-    /// What the container's root must be for them: empty, `shared` or `rslave`.
-    pub root_propagation: &'static str,
 }
 
 impl Prepared {
@@ -93,21 +91,14 @@ impl Engine {
         match point.propagation.as_str() {
             "shared" | "rshared" => {
                 check_source_mount(source, &["shared:"], "shared mount")?;
-                prepared.root_propagation = "shared";
                 if !point.idmap {
                     let tree = open_tree_clone(rustix::fs::CWD, source, !point.non_recursive)?;
                     prepared.trees.push((mount.destination.clone(), tree));
                 }
             }
-            "slave" | "rslave" => {
-                let found = check_source_mount(source, &["shared:", "master:"], "shared or slave mount");
-                match found {
-                    Ok(()) if prepared.root_propagation.is_empty() => prepared.root_propagation = "rslave",
-                    Ok(()) => {}
-                    // Nobody asked for it.
-                    Err(_) if !point.asked_propagation => {}
-                    Err(e) => return Err(e),
-                }
+            // Where nobody asked for it, it is nobody's mistake either.
+            "slave" | "rslave" if point.asked_propagation => {
+                check_source_mount(source, &["shared:", "master:"], "shared or slave mount")?;
             }
             _ => {}
         }
@@ -198,7 +189,10 @@ fn read_only(mount: &sys::mount::Mount) -> sys::mount::Mount {
     };
     let option = |name: &'static str| mount.options.iter().filter_map(move |o| o.strip_prefix(name));
     let lower: Vec<&str> = option("upperdir=").chain(option("lowerdir=")).collect();
-    let mut options = vec!["ro".to_string()];
+    let of_writing = |o: &str| o.starts_with("upperdir=") || o.starts_with("workdir=") || o == "volatile";
+    let mut options: Vec<String> = mount.options.clone();
+    options.retain(|o| !of_writing(o) && !o.starts_with("lowerdir="));
+    options.push("ro".to_string());
     if !lower.is_empty() {
         options.push(format!("lowerdir={}", lower.join(":")));
     }

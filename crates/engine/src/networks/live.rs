@@ -34,7 +34,8 @@ impl Engine {
         check_modes(&record, &network)?;
         let mut memberships = record.memberships();
         if memberships.contains_key(&network.name) {
-            let text = format!("endpoint with name {} already exists in network {}", record.name, network.name);
+            let text =
+                format!("endpoint with name {} already exists in network {}", record.name, network.name);
             return Err(Error::new(Kind::Forbidden, text));
         }
         if let Some(mut task) = self.running_task(&id)? {
@@ -60,7 +61,8 @@ impl Engine {
         let id = match self.state()?.find(container) {
             Ok(record) => record.id,
             Err(e) if force && e.kind == Kind::NotFound => {
-                let text = format!("unable to force disconnect: no endpoint of {container} in {}", network.name);
+                let text =
+                    format!("unable to force disconnect: no endpoint of {container} in {}", network.name);
                 return Err(Error::not_found(text));
             }
             Err(e) => return Err(e),

@@ -4,7 +4,9 @@
 //! in it: its bridge first, then its rows; a bridge without a row is never used again, and a row without a bridge
 //! makes it anew.
 
-use super::{BRIDGE_NAME, ICC, MTU, Membership, NetworkRecord, bridge_config, bridge_name, bridge_subnet, not_found};
+use super::{
+    BRIDGE_NAME, ICC, MTU, Membership, NetworkRecord, bridge_config, bridge_name, bridge_subnet, not_found,
+};
 use crate::Engine;
 use crate::error::{Error, Kind, Result};
 use net::{Network, Subnet};
@@ -121,7 +123,9 @@ impl Engine {
         match (all.len(), all.pop()) {
             (1, Some(found)) => Ok(found),
             (0, _) => Err(not_found(word)),
-            (n, _) => Err(Error::invalid(format!("network {word} is ambiguous ({n} matches found based on ID prefix)"))),
+            (n, _) => Err(Error::invalid(format!(
+                "network {word} is ambiguous ({n} matches found based on ID prefix)"
+            ))),
         }
     }
 
@@ -194,12 +198,17 @@ impl Engine {
             taken.extend(route.addresses()?.iter().filter_map(|a| v4(a.address, a.prefix)));
             let routes = route.routes()?;
             taken.extend(routes.iter().filter(|r| r.prefix > 0).filter_map(|r| v4(r.destination, r.prefix)));
+            if default.is_none() {
+                // The default bridge's own, which it takes with its first use.
+                taken.push(net::first_free_pool(&taken)?);
+            }
             return Ok(net::first_free_pool(&taken)?);
         }
         let bad = |text: &str| Error::invalid(format!("invalid subnet {text}: it should be an IPv4 prefix"));
         let subnet: Subnet = pool.subnet.parse().map_err(|_| bad(&pool.subnet))?;
         if !pool.subnet.starts_with(&format!("{}/", subnet.base())) {
-            let text = format!("invalid network config:\ninvalid subnet {}: it should be {subnet}", pool.subnet);
+            let text =
+                format!("invalid network config:\ninvalid subnet {}: it should be {subnet}", pool.subnet);
             return Err(Error::invalid(text));
         }
         if !pool.range.is_empty() {
@@ -291,9 +300,8 @@ fn check(wanted: &CreateNetwork) -> Result<()> {
             return Err(Error::new(Kind::NotImplemented, text));
         }
         other => {
-            let text = format!(
-                "could not find plugin {other} in v1 plugin registry: plugin \"{other}\" not found"
-            );
+            let text =
+                format!("could not find plugin {other} in v1 plugin registry: plugin \"{other}\" not found");
             return Err(Error::not_found(text));
         }
     }

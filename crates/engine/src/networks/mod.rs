@@ -478,7 +478,9 @@ pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns) -> Result<Vec<u8>> {
     let host = if path == "/etc/resolv.conf" { host } else { read(path) };
     let namespace = match network {
         NetworkMode::Host => net::resolv::Namespace::Host,
-        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) => net::resolv::Namespace::Own { ipv6: false },
+        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) => {
+            net::resolv::Namespace::Own { ipv6: false }
+        }
     };
     let overrides = net::resolv::Overrides { servers: &servers, search: &dns.search, options: &dns.options };
     if *network == NetworkMode::Host && *dns == Dns::default() {
@@ -497,4 +499,3 @@ fn bridge_subnet() -> Option<(String, String)> {
     let base = Ipv4Addr::from_bits(own.to_bits() & mask);
     Some((format!("{base}/{}", address.prefix), own.to_string()))
 }
-

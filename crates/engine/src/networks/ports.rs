@@ -5,11 +5,7 @@ use net::{BoundPort, Network, PortMap, PortRequest};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// Binds what is to be published; the error is Docker's text.
-pub(super) fn bind(
-    network: &Network,
-    record: &Record,
-    address: Ipv4Addr,
-) -> Result<Vec<BoundPort>, String> {
+pub(super) fn bind(network: &Network, record: &Record, address: Ipv4Addr) -> Result<Vec<BoundPort>, String> {
     let mut requests = Vec::new();
     // -P: what is exposed and has no place yet gets a free one.
     let everywhere = [crate::config::PortBinding::default()];

@@ -13,9 +13,11 @@ pub mod users;
 
 pub use defaults::{masked_paths, readonly_paths};
 pub use limits::{Machine, validate};
+pub(crate) use resources::changed_resources;
 
 use crate::config::NetworkMode;
 use crate::error::{Error, Result};
+use crate::ipc::SharedIpc;
 use crate::state::Record;
 pub(crate) use mounts::tmpfs as tmpfs_mount;
 use oci::runtime as spec;
@@ -51,6 +53,8 @@ pub struct Inputs<'a> {
     pub block_devices: &'a [(String, (i64, i64))],
     /// The pid namespace of another container that is shared.
     pub pid_namespace: Option<&'a Path>,
+    /// The ipc namespace and `/dev/shm` that are shared.
+    pub ipc: Option<&'a SharedIpc>,
     /// `--security-opt`, understood.
     pub security: &'a security::Options,
     /// The kernel's major and minor number.
@@ -59,8 +63,6 @@ pub struct Inputs<'a> {
     pub apparmor: bool,
     /// What is mounted beside Docker's own.
     pub mounts: &'a [spec::Mount],
-    /// The propagation of its root: empty, `shared` or `rslave`.
-    pub root_propagation: &'a str,
 }
 
 /// A device node that a container gets.
@@ -118,7 +120,6 @@ fn linux(inputs: &Inputs<'_>, bounding: &[String]) -> Result<spec::Linux> {
         resources: Some(resources::resources(inputs)?),
         cgroups_path: PathBuf::from(inputs.cgroup),
         namespaces: namespaces(inputs),
-        rootfs_propagation: inputs.root_propagation.to_string(),
         devices,
         masked_paths: hidden(&host.security.masked_paths, masked_paths),
         readonly_paths: hidden(&host.security.readonly_paths, readonly_paths),
@@ -314,8 +315,10 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<spec::Namespace> {
         None if host.namespaces.pid == "host" => {}
         None => list.push(own(Pid)),
     }
-    if host.namespaces.ipc != "host" {
-        list.push(own(Ipc));
+    match inputs.ipc.and_then(|ipc| ipc.namespace.as_ref()) {
+        Some(path) => list.push(spec::Namespace { kind: Ipc, path: path.clone() }),
+        None if host.namespaces.ipc == "host" => {}
+        None => list.push(own(Ipc)),
     }
     if host.network != NetworkMode::Host {
         list.push(own(Network));

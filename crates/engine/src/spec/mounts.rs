@@ -1,18 +1,14 @@
 //! The mounts of a container: Docker's own, its three files, and what was asked for.
 
 use super::Inputs;
-use crate::config::HostConfig;
 use crate::error::{Error, Result};
 use oci::runtime::Mount;
 use std::path::{Component, Path, PathBuf};
 
-/// `/dev/shm` unless asked otherwise.
-const SHM_BYTES: i64 = 64 << 20;
-
 pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let host = &inputs.record.host;
     let mut mounts = system(host.privileged, inputs.security.writable_cgroups);
-    mounts.extend(shared_memory(host));
+    mounts.extend(shared_memory(inputs));
     for file in ["resolv.conf", "hostname", "hosts"] {
         mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), host.read_only));
     }
@@ -33,8 +29,12 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
 }
 
 /// `/dev/shm`, which is System V's shared memory by another name: it goes with the ipc namespace.
-fn shared_memory(host: &HostConfig) -> Option<Mount> {
-    let shm = if host.shm_size > 0 { host.shm_size } else { SHM_BYTES };
+fn shared_memory(inputs: &Inputs<'_>) -> Option<Mount> {
+    if let Some(ipc) = inputs.ipc {
+        return Some(bind("/dev/shm", &ipc.shm, false));
+    }
+    let host = &inputs.record.host;
+    let shm = if host.shm_size > 0 { host.shm_size } else { crate::ipc::SHM_BYTES };
     let options = ["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")];
     match host.namespaces.ipc.as_str() {
         "none" => None,

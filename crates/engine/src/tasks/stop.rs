@@ -43,6 +43,9 @@ impl Engine {
             return Ok(());
         }
         self.signal(&container, number)?;
+        if ends {
+            self.unpause_to_end(&container)?;
+        }
         if number == kill {
             // dockerd too only logs it when the time is over.
             let _ = tokio::time::timeout(KILL_PATIENCE, ended.finish()).await;
@@ -53,6 +56,19 @@ impl Engine {
     /// Stops a container: its stop signal, then SIGKILL after the timeout (seconds; negative =
     /// never). [`crate::Kind::NotModified`] when it does not run.
     pub async fn stop(&self, word: &str, signal: Option<&str>, timeout_s: Option<i64>) -> Result<()> {
+        let container = self.container(word)?;
+        self.end_by(&container.id, signal, timeout_s).await?;
+        self.tell_container(&container, "stop", &[]);
+        Ok(())
+    }
+
+    /// The same as a part of something else.
+    pub(crate) async fn end_by(
+        &self,
+        word: &str,
+        signal: Option<&str>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
         let container = self.container(word)?;
         if !container.is_active() {
             return Err(Error::new(
@@ -80,6 +96,7 @@ impl Engine {
             Err(e) if e.kind == crate::Kind::Conflict => {}
             Err(e) => return Err(e),
         }
+        self.unpause_to_end(&container)?;
         if seconds < 0 {
             return ended.await.map(drop);
         }
@@ -120,9 +137,11 @@ impl Engine {
         }
         match self.start(&id, options) {
             // A policy, or somebody else, was faster.
-            Err(e) if e.kind == crate::Kind::NotModified => Ok(()),
-            other => other,
+            Err(e) if e.kind == crate::Kind::NotModified => {}
+            other => other?,
         }
+        self.tell(&self.state()?.find(&id)?, "restart", &[]);
+        Ok(())
     }
 
     /// Whether the end of the present run removes an `--rm` container.
@@ -133,12 +152,25 @@ impl Engine {
         self.state()?.put_task(id, &task)
     }
 
+    /// A frozen process takes no signal: one that is meant to end is let go on.
+    fn unpause_to_end(&self, container: &Container) -> Result<()> {
+        if container.state.status != crate::Status::Paused {
+            return Ok(());
+        }
+        match self.unpause(&container.id) {
+            Err(e) if matches!(e.kind, crate::Kind::Conflict | crate::Kind::NotFound) => Ok(()),
+            other => other,
+        }
+    }
+
     fn signal(&self, container: &Container, signal: i32) -> Result<()> {
         let mut step = sys::trace::step("signal", "pidfd_send_signal(2)");
         step.note(format_args!("{signal} to pid {}, by the shim", container.state.pid));
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
         let request = Request::Kill { signal, all: false, exec_id: None };
-        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)
+        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error)?;
+        self.tell_container(container, "kill", &[("signal", &signal.to_string())]);
+        Ok(())
     }
 }
 

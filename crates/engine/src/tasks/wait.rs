@@ -77,7 +77,7 @@ impl Waiting {
                 Err(e) => return Err(e),
             };
             match container.state.status {
-                Status::Running => last = self.follow().await?.or(last),
+                Status::Running | Status::Paused => last = self.follow().await?.or(last),
                 Status::Dead => {
                     engine.task_lost(&self.id)?;
                     continue;

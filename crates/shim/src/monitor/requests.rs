@@ -157,7 +157,14 @@ impl Monitor {
             return self.fail(asked, FailureKind::Conflict, text);
         }
         match self.task.set_paused(pause) {
-            Ok(()) => self.respond(asked, &Response::Done),
+            Ok(()) => {
+                if pause {
+                    self.end_checks();
+                } else {
+                    self.resume_checks();
+                }
+                self.respond(asked, &Response::Done);
+            }
             Err(e) => self.fail(asked, FailureKind::Internal, chain(&e)),
         }
     }

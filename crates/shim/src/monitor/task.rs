@@ -59,6 +59,8 @@ pub(super) struct Task {
     /// The container has a pid namespace of its own: its processes end with init.
     pub(super) own_pid_namespace: bool,
     paused: bool,
+    /// Kills for want of memory that there were events of.
+    pub(super) told_kills: u64,
     /// When the exit goes on whatever happens, or is looked at again.
     pub(super) exit_timer: super::exit::ExitTimer,
 }
@@ -179,6 +181,11 @@ impl Task {
     /// Whether the kernel killed a process of the container for want of memory.
     pub(super) fn was_out_of_memory(&self) -> bool {
         self.cgroup.as_ref().and_then(|c| c.oom_kills().ok()).is_some_and(|n| n > 0)
+    }
+
+    /// How many processes of the container the kernel has killed for want of memory.
+    pub(super) fn memory_kills(&self) -> u64 {
+        self.cgroup.as_ref().and_then(|c| c.oom_kills().ok()).unwrap_or(0)
     }
 
     /// Watches memory no more: on v1 the watch is also ready when the group goes.
@@ -357,8 +364,9 @@ impl Monitor {
             &Response::Started { pid: self.task.init.as_ref().map_or(0, |i| i.pid), at_ns: at.0 },
         );
         if self.task.ended.is_some() {
-            self.begin_exit();
+            return self.begin_exit();
         }
+        self.begin_checks();
     }
 
     /// Init was reaped.
