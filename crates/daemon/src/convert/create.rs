@@ -212,18 +212,14 @@ mod tests {
             (r#"{}"#, "config cannot be empty in order to create a container"),
             (r#"{"HostConfig":{"Memory":1}}"#, "config cannot be empty in order to create a container"),
             (
-                r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#,
-                "HostConfig.NetworkMode: the network mine is not supported yet",
-            ),
-            (
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
                 "HostConfig.NetworkMode: sharing another container's network is not supported yet",
             ),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (
-                r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:01"}}}}"#,
-                "NetworkingConfig.EndpointsConfig[bridge] is not supported yet",
+                r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv6Address":"fd00::2"}}}}}"#,
+                "EndpointsConfig.IPAMConfig.IPv6Address is not supported yet",
             ),
             (
                 r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"x"}}}"#,
@@ -320,6 +316,9 @@ mod tests {
         "IpcMode",
         "Runtime",
         "Isolation",
+        "Mounts",
+        "VolumeDriver",
+        "VolumesFrom",
     ];
 
     #[test]
