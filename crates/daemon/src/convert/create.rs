@@ -199,7 +199,7 @@ mod tests {
         let host = wanted.host;
         assert_eq!(
             (host.network, host.memory, host.nano_cpus),
-            (NetworkMode::Bridge, 67_108_864, 500_000_000)
+            (engine::NetworkMode::Bridge, 67_108_864, 500_000_000)
         );
         assert_eq!(host.pids_limit, Some(50));
         assert_eq!(host.port_bindings["80/tcp"][0].host_port, "8081");
