@@ -20,6 +20,7 @@ fn life(host: &TestHost, engine: Engine) {
     assert_eq!(host.cli(engine, &["network", "ls", "-qf", "label=a"]).ok(), "");
 }
 
+/// "live_members": joined and left while it runs.
 fn live_members(host: &TestHost, engine: Engine) {
     host.cli(engine, &["network", "create", "--subnet", "10.77.0.0/24", "mine"]).ok();
     host.cli(engine, &["run", "-d", "--name", "member", BUSYBOX, "sleep", "999"]).ok();
@@ -35,7 +36,7 @@ fn live_members(host: &TestHost, engine: Engine) {
     host.cli(engine, &["network", "rm", "mine"]).ok();
 }
 
-/// A port of a member is reached from the host; its address is not from another network.
+/// "published": a port of a member is reached from the host; its address is not from another network.
 fn published(host: &TestHost, engine: Engine) {
     host.cli(engine, &["network", "create", "--subnet", "10.77.0.0/24", "mine"]).ok();
     let serve = "echo there >/tmp/f; exec httpd -f -h /tmp";
