@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::Error;
+use crate::client::{Call, Client};
+use crate::filters::Filters;
 use crate::go_struct;
+use crate::query::{Query, escape_path};
 
 /// Container ports (`80/tcp`) and where each is published; `null` for a port that is only exposed.
 pub type PortMap = BTreeMap<String, Option<Vec<PortBinding>>>;
@@ -88,6 +92,46 @@ go_struct! {
         auxiliary_addresses: Option<BTreeMap<String, String>> => "AuxiliaryAddresses" omitempty ("AuxAddress"),
     }
 
+    /// `POST /networks/create`
+    pub struct NetworkCreate = "network.CreateRequest" {
+        name: String => "Name",
+        driver: String => "Driver",
+        scope: String => "Scope",
+        enable_ipv4: Option<bool> => "EnableIPv4" omitempty,
+        enable_ipv6: Option<bool> => "EnableIPv6" omitempty,
+        ipam: Option<Ipam> => "IPAM",
+        internal: bool => "Internal",
+        attachable: bool => "Attachable",
+        ingress: bool => "Ingress",
+        config_only: bool => "ConfigOnly",
+        config_from: Option<ConfigReference> => "ConfigFrom",
+        options: Option<BTreeMap<String, String>> => "Options",
+        labels: Option<BTreeMap<String, String>> => "Labels",
+    }
+
+    /// Its answer.
+    pub struct NetworkCreated = "network.CreateResponse" {
+        id: String => "Id" ("ID"),
+        warning: String => "Warning",
+    }
+
+    /// `POST /networks/{id}/connect`
+    pub struct NetworkConnect = "network.ConnectOptions" {
+        container: String => "Container",
+        endpoint_config: Option<EndpointSettings> => "EndpointConfig" omitempty,
+    }
+
+    /// `POST /networks/{id}/disconnect`
+    pub struct NetworkDisconnect = "network.DisconnectOptions" {
+        container: String => "Container",
+        force: bool => "Force",
+    }
+
+    /// `POST /networks/prune`
+    pub struct NetworkPruneReport = "network.PruneReport" {
+        networks_deleted: Option<Vec<String>> => "NetworksDeleted",
+    }
+
     /// The network whose configuration another one takes.
     pub struct ConfigReference = "network.ConfigReference" {
         network: String => "Network",
@@ -100,5 +144,36 @@ go_struct! {
         mac_address: String => "MacAddress",
         ipv4_address: String => "IPv4Address",
         ipv6_address: String => "IPv6Address",
+    }
+}
+
+impl Client {
+    /// `POST /networks/create`
+    pub async fn network_create(&self, wanted: &NetworkCreate) -> Result<NetworkCreated, Error> {
+        self.fetch(Call::post("/networks/create").json(wanted)).await
+    }
+
+    /// `DELETE /networks/{id}`
+    pub async fn network_remove(&self, id: &str) -> Result<(), Error> {
+        let path = format!("/networks/{}", escape_path(id));
+        self.order(Call::delete(&path)).await
+    }
+
+    /// `POST /networks/{id}/connect`
+    pub async fn network_connect(&self, id: &str, wanted: &NetworkConnect) -> Result<(), Error> {
+        let path = format!("/networks/{}/connect", escape_path(id));
+        self.order(Call::post(&path).json(wanted)).await
+    }
+
+    /// `POST /networks/{id}/disconnect`
+    pub async fn network_disconnect(&self, id: &str, wanted: &NetworkDisconnect) -> Result<(), Error> {
+        let path = format!("/networks/{}/disconnect", escape_path(id));
+        self.order(Call::post(&path).json(wanted)).await
+    }
+
+    /// `POST /networks/prune`
+    pub async fn network_prune(&self, filters: &Filters) -> Result<NetworkPruneReport, Error> {
+        let query = Query::new().set_text("filters", &filters.to_param());
+        self.fetch(Call::post("/networks/prune").query(query)).await
     }
 }

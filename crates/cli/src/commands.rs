@@ -8,6 +8,7 @@ mod inspect;
 mod list;
 mod login;
 mod lookup;
+mod network;
 mod prune;
 mod push;
 mod run;
@@ -105,6 +106,13 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Unpause => task::pause(session, parsed, false).await,
         Action::Events => events::events(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
+        Action::NetworkConnect => network::connect(session, parsed).await,
+        Action::NetworkCreate => network::create(session, parsed).await,
+        Action::NetworkDisconnect => network::disconnect(session, parsed).await,
+        Action::NetworkInspect => inspect::networks(session, parsed).await,
+        Action::NetworkList => network::list(session, parsed).await,
+        Action::NetworkPrune => prune::networks(session, parsed).await,
+        Action::NetworkRemove => network::remove(session, parsed).await,
         Action::VolumeCreate => volume::create(session, parsed).await,
         Action::VolumeInspect => inspect::volumes(session, parsed).await,
         Action::VolumeList => volume::list(session, parsed).await,

@@ -7,6 +7,7 @@ pub mod container;
 pub mod image;
 pub mod image_commands;
 pub mod life;
+pub mod network;
 pub mod task;
 pub mod volume;
 
@@ -49,6 +50,13 @@ pub enum Action {
     Search,
     Info,
     Version,
+    NetworkConnect,
+    NetworkCreate,
+    NetworkDisconnect,
+    NetworkInspect,
+    NetworkList,
+    NetworkPrune,
+    NetworkRemove,
     VolumeCreate,
     VolumeInspect,
     VolumeList,
@@ -453,7 +461,7 @@ pub static ROOT: Cmd = Command {
         image_commands::LOGOUT,
         LOGS,
         later("manifest", "Manage Docker image manifests and manifest lists"),
-        later("network", "Manage networks"),
+        network::NETWORK,
         later("node", "Manage Swarm nodes"),
         life::PAUSE,
         later("plugin", "Manage plugins"),

@@ -6,6 +6,7 @@
 pub mod containers;
 pub mod history;
 pub mod images;
+pub mod networks;
 pub mod stats;
 pub mod tree;
 pub mod volumes;

@@ -15,6 +15,8 @@ pub struct CreateContainer {
     pub config: ContainerConfig,
     /// What the host gives it.
     pub host: HostConfig,
+    /// Its networks by name and what it wants of each; `None`: that of its mode.
+    pub networks: Option<BTreeMap<String, crate::networks::Membership>>,
 }
 
 /// What runs in the container (Docker's `Config`).
@@ -317,7 +319,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// The container's network.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
     /// The default bridge.
@@ -327,15 +329,18 @@ pub enum NetworkMode {
     Host,
     /// A namespace with nothing but the loopback interface.
     None,
+    /// A user-defined network, as the client named it.
+    Named(String),
 }
 
 impl NetworkMode {
     /// Docker's word for it.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Bridge => "bridge",
             Self::Host => "host",
             Self::None => "none",
+            Self::Named(name) => name,
         }
     }
 }

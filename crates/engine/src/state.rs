@@ -59,6 +59,9 @@ pub struct Record {
     /// How the last run went.
     #[serde(default)]
     pub last: LastRun,
+    /// Its networks by name; `None`: the one of its mode, of which it wants nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<std::collections::BTreeMap<String, crate::networks::Membership>>,
 }
 
 impl Record {
@@ -103,8 +106,9 @@ pub struct Task {
     pub pid_start: u64,
     /// Nanoseconds since the epoch.
     pub started_ns: i64,
-    /// Its end of the bridge.
-    pub endpoint: Option<TaskEndpoint>,
+    /// Its places in networks.
+    #[serde(default)]
+    pub endpoints: Vec<TaskEndpoint>,
     /// Its cgroup, below each hierarchy's root.
     pub cgroup: String,
     /// It does not run: it is due to run again at that time (nanoseconds since boot).
@@ -130,9 +134,28 @@ pub struct Task {
     pub mounted: Vec<String>,
 }
 
-/// A container's place in the default bridge network.
+impl Task {
+    /// The endpoint that the default route goes by, to which ports are published; else the first.
+    pub(crate) fn primary(&self) -> Option<&TaskEndpoint> {
+        self.endpoints.iter().find(|e| e.default_route).or(self.endpoints.first())
+    }
+}
+
+/// A container's place in a bridge network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskEndpoint {
+    /// The network's id.
+    pub network: String,
+    /// The network's name.
+    pub network_name: String,
+    /// The interface's name inside.
+    pub link: String,
+    /// Whether the default route goes by it.
+    pub default_route: bool,
+    /// Nothing goes out of its network.
+    pub internal: bool,
+    /// The highest one's gateway is the container's.
+    pub priority: i64,
     /// Address and prefix length.
     pub address: std::net::Ipv4Addr,
     /// Prefix length.
@@ -170,7 +193,9 @@ pub struct State {
 
 impl State {
     pub(crate) fn open(paths: &Paths) -> Result<Self> {
-        let others = store::MIGRATIONS.iter().chain([&crate::volumes::MIGRATION]);
+        let others = store::MIGRATIONS
+            .iter()
+            .chain([&crate::volumes::MIGRATION, &crate::networks::records::MIGRATION]);
         let migrations: Vec<Migration> = DURABLE.iter().chain(others).copied().collect();
         let durable = Database::open(&paths.data.join("tare.db"), Durability::Durable, &migrations)?;
         Ok(Self { durable: Arc::new(durable), run: OnceLock::new(), run_path: paths.run.join("run.db") })

@@ -65,6 +65,8 @@ fn measure(rounds: u16) -> net::Result<()> {
             mac: network.ipam().mac(address),
             name: "eth0".to_owned(),
             publishes: true,
+            default_route: true,
+            isolated: false,
         };
         let start = Instant::now();
         network.attach(&netns, &config)?;

@@ -29,6 +29,10 @@ pub struct EndpointConfig {
     pub name: String,
     /// Whether ports of it are published.
     pub publishes: bool,
+    /// Whether the namespace's default route goes by it.
+    pub default_route: bool,
+    /// Whether it shall not hear its siblings on the bridge (`icc=false`).
+    pub isolated: bool,
 }
 
 /// An interface that works: inside its namespace, with its address and default route.
@@ -65,16 +69,22 @@ pub(crate) fn attach(
         step.note(format_args!("hairpin on {host_name}"));
         step.check(route.set_hairpin(&host_name))?;
     }
+    if config.isolated {
+        route.set_isolated(&host_name)?;
+    }
     let mut step = trace::step("address", "RTM_NEWADDR");
     step.note(format_args!("{}/{} on {}", config.address, bridge.subnet.prefix(), config.name));
-    step.note(format_args!("up, default via {}", bridge.gateway));
+    let gateway = config.default_route.then_some(bridge.gateway);
+    if let Some(gateway) = gateway {
+        step.note(format_args!("up, default via {gateway}"));
+    }
     let inside = netns.route();
     let index = match step.check(inside.link(&config.name))? {
         Some(link) => link.index,
         None => return Err(Error::Answer("RTM_GETLINK inside the new namespace")),
     };
     step.check(netns.disable_ipv6(&config.name))?;
-    step.check(inside.configure(index, config.address, bridge.subnet, bridge.gateway))?;
+    step.check(inside.configure(index, config.address, bridge.subnet, gateway))?;
     Ok(Endpoint {
         host_name,
         name: config.name.clone(),

@@ -42,7 +42,7 @@ pub fn build(hosts: &Hosts<'_>) -> Vec<u8> {
 }
 
 /// The full name, and its first label beside it.
-fn names(hosts: &Hosts<'_>) -> String {
+pub fn names(hosts: &Hosts<'_>) -> String {
     let mut full = hosts.hostname.to_owned();
     if !hosts.domainname.is_empty() {
         full.push('.');

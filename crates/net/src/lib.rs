@@ -33,7 +33,7 @@ pub mod resolv;
 pub mod route;
 mod wire;
 
-pub use address::{MacAddr, Subnet};
+pub use address::{MacAddr, ParseSubnetError, Subnet};
 pub use endpoint::{Endpoint, EndpointConfig};
 pub use error::{Error, Result};
 pub use foreign::{Drops, ForeignRule};

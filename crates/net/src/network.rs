@@ -29,6 +29,8 @@ pub struct BridgeConfig {
     pub gateway: Option<Ipv4Addr>,
     /// Subnets of other networks, whose bridges may not be there now.
     pub reserved: Vec<Subnet>,
+    /// Nothing goes out of it or comes in from elsewhere than the host.
+    pub internal: bool,
 }
 
 impl Default for BridgeConfig {
@@ -39,6 +41,7 @@ impl Default for BridgeConfig {
             subnet: None,
             gateway: None,
             reserved: Vec::new(),
+            internal: false,
         }
     }
 }
@@ -84,6 +87,9 @@ pub struct Network {
 }
 
 impl Network {
+    /// The default bridge's name.
+    pub const DEFAULT_BRIDGE: &str = DEFAULT_BRIDGE;
+
     /// Makes sure of everything that does not belong to one container: the bridge, the ruleset, the
     /// sysctls, our rules in foreign firewalls.
     pub fn open(config: &BridgeConfig) -> Result<Opened> {
@@ -104,6 +110,7 @@ impl Network {
         };
         let network = Self { route, nft, bridge };
         network.declare()?;
+        network.close(config.internal)?;
         let forwarding_switched_on = network.forward()?;
         network.spare_bridged_frames(ruleset)?;
         bridge::allow_route_localnet(&network.bridge.name)?;
@@ -150,6 +157,33 @@ impl Network {
     /// Removes a host-side interface whose namespace may live on. Not for the path of an exit.
     pub fn detach(&self, host_name: &str) -> Result<()> {
         endpoint::detach(&self.route, host_name)
+    }
+
+    /// Takes a network's bridge away, and what the ruleset knows of it.
+    pub fn remove(bridge: &str) -> Result<()> {
+        let (route, nft) = (RouteSocket::open()?, NftSocket::open()?);
+        if ruleset::version(&nft)?.is_some() {
+            let mut transaction = Transaction::new();
+            for subnet in elements::networks_of(&nft, bridge)? {
+                for (set, list) in elements::of_network(bridge, subnet) {
+                    elements::delete(&mut transaction, set, &list);
+                }
+            }
+            let closed = elements::of_interface(bridge);
+            if elements::get(&nft, ruleset::CLOSED, &closed)?.is_some() {
+                elements::delete(&mut transaction, ruleset::CLOSED, &[closed]);
+            }
+            transaction.commit(&nft)?;
+        }
+        route.delete_link(bridge)
+    }
+
+    /// Lets a namespace's default route go by one of its links.
+    pub fn set_default_route(netns: &Netns, name: &str, gateway: Ipv4Addr) -> Result<()> {
+        match netns.route().link(name)? {
+            Some(link) => netns.route().set_default(link.index, gateway),
+            None => Err(Error::Answer("RTM_GETLINK inside a namespace")),
+        }
     }
 
     /// Redirects ports, all of them or none. Mappings of IPv6 addresses are left to the shim.
@@ -222,6 +256,19 @@ impl Network {
         elements::add(&mut transaction, nets.0, &nets.1);
         elements::add(&mut transaction, own.0, &own.1);
         step.check(transaction.commit(&self.nft))
+    }
+
+    /// Tells the ruleset whether the bridge is an internal network's.
+    fn close(&self, internal: bool) -> Result<()> {
+        let element = elements::of_interface(&self.bridge.name);
+        let is = elements::get(&self.nft, ruleset::CLOSED, &element)?.is_some();
+        let mut transaction = Transaction::new();
+        match (is, internal) {
+            (false, true) => elements::add(&mut transaction, ruleset::CLOSED, &[element]),
+            (true, false) => elements::delete(&mut transaction, ruleset::CLOSED, &[element]),
+            _ => {}
+        }
+        transaction.commit(&self.nft)
     }
 
     /// Switches forwarding on where it is off, after what must not be forwarded is dropped.

@@ -4,7 +4,7 @@
 //! A [`RouteSocket`] acts on the namespace in which it was opened, whichever thread uses it. It does
 //! not know which links are Tare's.
 
-use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use crate::{Error, MacAddr, Result, Subnet};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -36,6 +36,7 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -236,13 +237,22 @@ impl RouteSocket {
 
     /// Lets a bridge port send frames back to where they came from.
     pub(crate) fn set_hairpin(&self, name: &str) -> Result<()> {
+        self.set_port(name, "hairpin", IFLA_BRPORT_MODE)
+    }
+
+    /// Keeps frames of a bridge port from the other ports that have the same.
+    pub(crate) fn set_isolated(&self, name: &str) -> Result<()> {
+        self.set_port(name, "isolation", IFLA_BRPORT_ISOLATED)
+    }
+
+    fn set_port(&self, name: &str, word: &str, attribute: u16) -> Result<()> {
         let mut batch = Batch::new();
-        let what = format_args!("hairpin on {name}");
+        let what = format_args!("{word} on {name}");
         batch.message(RTM_NEWLINK, NLM_F_ACK, &ifinfo(0, 0), "RTM_NEWLINK", what).text(IFLA_IFNAME, name);
         let info = batch.nest(IFLA_LINKINFO);
         batch.attr(IFLA_INFO_SLAVE_KIND, b"bridge");
         let data = batch.nest(IFLA_INFO_SLAVE_DATA);
-        batch.attr(IFLA_BRPORT_MODE, &[1]);
+        batch.attr(attribute, &[1]);
         batch.end(data);
         batch.end(info);
         batch.send(&mut self.socket(), |_| ())
@@ -280,29 +290,45 @@ impl RouteSocket {
         exists_is_fine(batch.send(&mut self.socket(), |_| ()))
     }
 
-    /// Inside a fresh namespace, in one batch: loopback up, the address, the link up, the default
-    /// route through `gateway`.
+    /// Inside a namespace, in one batch: the address, the link up, and a default route through
+    /// `gateway` in place of the one there is.
     pub(crate) fn configure(
         &self,
         index: u32,
         address: Ipv4Addr,
         subnet: Subnet,
-        gateway: Ipv4Addr,
+        gateway: Option<Ipv4Addr>,
     ) -> Result<()> {
         let mut batch = Batch::new();
         new_address(&mut batch, index, address, subnet, 0);
-        up(&mut batch, index, 0);
-        let mut header = [0; 12];
-        header[0] = AF_INET;
-        header[4] = RT_TABLE_MAIN;
-        header[5] = RTPROT_BOOT;
-        header[6] = RT_SCOPE_UNIVERSE;
-        header[7] = RTN_UNICAST;
-        let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
-        batch.message(RTM_NEWROUTE, flags, &header, "RTM_NEWROUTE", format_args!("default via {gateway}"));
-        batch.attr(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index);
+        match gateway {
+            Some(gateway) => {
+                up(&mut batch, index, 0);
+                default_route(&mut batch, index, gateway);
+            }
+            None => up(&mut batch, index, NLM_F_ACK),
+        }
         batch.send(&mut self.socket(), |_| ())
     }
+
+    /// The default route goes by that link from now on.
+    pub(crate) fn set_default(&self, index: u32, gateway: Ipv4Addr) -> Result<()> {
+        let mut batch = Batch::new();
+        default_route(&mut batch, index, gateway);
+        batch.send(&mut self.socket(), |_| ())
+    }
+}
+
+fn default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
+    let mut header = [0; 12];
+    header[0] = AF_INET;
+    header[4] = RT_TABLE_MAIN;
+    header[5] = RTPROT_BOOT;
+    header[6] = RT_SCOPE_UNIVERSE;
+    header[7] = RTN_UNICAST;
+    let flags = NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK;
+    batch.message(RTM_NEWROUTE, flags, &header, "RTM_NEWROUTE", format_args!("default via {gateway}"));
+    batch.attr(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index);
 }
 
 /// struct ifinfomsg; `flags` are both the value and the mask.

@@ -94,6 +94,11 @@ pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
     inspect(session, parsed, &[Kind::Image], false).await
 }
 
+/// `network inspect`
+pub async fn networks(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    inspect(session, parsed, &[Kind::Network], false).await
+}
+
 /// `volume inspect`
 pub async fn volumes(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     inspect(session, parsed, &[Kind::Volume], false).await

@@ -60,6 +60,21 @@ const ANONYMOUS_VOLUMES: &str =
     "WARNING! This will remove anonymous local volumes not used by at least one container.";
 const ALL_VOLUMES: &str = "WARNING! This will remove all local volumes not used by at least one container.";
 
+/// `network prune`
+pub async fn networks(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    const WARNING: &str = "WARNING! This will remove all custom networks not used by at least one container.";
+    if !parsed.switch("force") && !confirmed(session, WARNING)? {
+        return Ok(());
+    }
+    let report = session.client().await?.network_prune(&filters(parsed)).await?;
+    match report.networks_deleted {
+        Some(names) if !names.is_empty() => {
+            session.out.write(format!("Deleted Networks:\n{}\n\n", names.join("\n")).as_bytes())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `volume prune`
 pub async fn volumes(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let all = parsed.switch("all");

@@ -56,7 +56,7 @@ pub static CONTAINER: &[Flag] = &[
     Flag::switch("interactive", "Keep STDIN open even if not attached").short('i'),
     Flag::new("io-maxbandwidth", Kind::Bytes, "Maximum IO bandwidth limit for the system drive (Windows only)").sent("HostConfig.IOMaximumBandwidth").engine_os("windows"),
     Flag::new("io-maxiops", Kind::Uint, "Maximum IOps limit for the system drive (Windows only)").sent("HostConfig.IOMaximumIOps").engine_os("windows"),
-    Flag::text("ip", "IPv4 address (e.g., 172.30.100.104)").sent("EndpointsConfig"),
+    Flag::text("ip", "IPv4 address (e.g., 172.30.100.104)").sets("EndpointsConfig"),
     Flag::text("ip6", "IPv6 address (e.g., 2001:db8::33)").sent("EndpointsConfig"),
     Flag::text("ipc", "IPC mode to use").sets("HostConfig.IpcMode"),
     Flag::text("isolation", "Container isolation technology").sets("HostConfig.Isolation"),
@@ -76,7 +76,7 @@ pub static CONTAINER: &[Flag] = &[
     Flag::text("name", "Assign a name to the container"),
     Flag::new("network", Kind::Word("network"), "Connect a container to a network").check(checks::network).sets("NetworkMode|EndpointsConfig|network"),
     Flag::new("net", Kind::Word("network"), "Connect a container to a network").hidden().check(checks::network).sets("NetworkMode|EndpointsConfig|network"),
-    Flag::list("network-alias", "Add network-scoped alias for the container").sent("EndpointsConfig"),
+    Flag::list("network-alias", "Add network-scoped alias for the container").sets("EndpointsConfig"),
     Flag::switch("no-healthcheck", "Disable any container-specified HEALTHCHECK"),
     Flag::switch("oom-kill-disable", "Disable OOM Killer").sets("HostConfig.OomKillDisable"),
     Flag::new("oom-score-adj", Kind::Int, "Tune host's OOM preferences (-1000 to 1000)").sets("HostConfig.OomScoreAdj"),
@@ -109,7 +109,7 @@ pub static CONTAINER: &[Flag] = &[
     Flag::list("volumes-from", "Mount volumes from the specified container(s)").sets("HostConfig.VolumesFrom|volumes-from"),
     Flag::text("workdir", "Working directory inside the container").short('w'),
     Flag::list("dns-opt", "Set DNS options").hidden().sets("HostConfig.DnsOptions"),
-    Flag::list("net-alias", "Add network-scoped alias for the container").hidden().sent("EndpointsConfig"),
+    Flag::list("net-alias", "Add network-scoped alias for the container").hidden().sets("EndpointsConfig"),
 ];
 
 /// What only `run` has.

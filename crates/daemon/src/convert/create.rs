@@ -6,8 +6,7 @@
 use api::ApiVersion;
 use api::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
 use api::host_config::{HostConfig, RestartPolicy};
-use api::network::{EndpointSettings, NetworkingConfig};
-use engine::{CreateContainer, Health, NetworkMode};
+use engine::{CreateContainer, Health};
 
 use crate::reply::Refusal;
 
@@ -38,12 +37,19 @@ pub(crate) fn create(
     check_mounts(&host)?;
     refuse_host(&host, version)?;
     refuse_config(&request.config)?;
-    let network = network_mode(&host.network_mode)?;
-    refuse_endpoints(request.networking_config.as_ref(), network)?;
+    let network = super::networks::mode(&host.network_mode)?;
+    let mut networks = super::networks::wanted(request.networking_config.as_ref(), &network)?;
+    if !request.config.mac_address.is_empty() {
+        // Older clients' place for it: it is that of the container's mode.
+        let all = networks.get_or_insert_default();
+        let own = all.entry(network.as_str().to_owned()).or_default();
+        own.mac.get_or_insert(request.config.mac_address.to_lowercase());
+    }
     Ok(CreateContainer {
         name: Some(name.strip_prefix('/').unwrap_or(name)).filter(|n| !n.is_empty()).map(str::to_owned),
         config: config(request.config),
         host: super::host::wanted(host, network),
+        networks,
     })
 }
 
@@ -122,53 +128,11 @@ fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
         ("OnBuild", config.on_build.as_ref().is_some_and(|list| !list.is_empty())),
         ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
-        ("MacAddress", !config.mac_address.is_empty()),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(field)),
         None => Ok(()),
     }
-}
-
-fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
-    match word {
-        "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
-        "host" => Ok(NetworkMode::Host),
-        "none" => Ok(NetworkMode::None),
-        other if other.starts_with("container:") => {
-            Err(Refusal::later("HostConfig.NetworkMode: sharing another container's network"))
-        }
-        other => Err(Refusal::later(&format!("HostConfig.NetworkMode: the network {other}"))),
-    }
-}
-
-/// Docker's CLI names the one network in `EndpointsConfig` too, with everything at zero.
-fn refuse_endpoints(networking: Option<&NetworkingConfig>, network: NetworkMode) -> Result<(), Refusal> {
-    let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
-    for (name, settings) in endpoints.into_iter().flatten() {
-        if network_mode(name)? != network {
-            return Err(Refusal::later(
-                "NetworkingConfig.EndpointsConfig: connecting a container to several networks",
-            ));
-        }
-        if settings.as_ref().is_some_and(|settings| !asks_for_nothing(settings)) {
-            return Err(Refusal::later(&format!("NetworkingConfig.EndpointsConfig[{name}]")));
-        }
-    }
-    Ok(())
-}
-
-fn asks_for_nothing(settings: &EndpointSettings) -> bool {
-    // What the engine itself fills in is ignored in a request, as dockerd does.
-    let EndpointSettings { ipam_config, links, aliases, mac_address, driver_opts, gw_priority, .. } =
-        settings;
-    let addresses = ipam_config.as_ref().is_some_and(|config| *config != Default::default());
-    !addresses
-        && links.as_ref().is_none_or(Vec::is_empty)
-        && aliases.as_ref().is_none_or(Vec::is_empty)
-        && driver_opts.as_ref().is_none_or(|map| map.is_empty())
-        && mac_address.is_empty()
-        && *gw_priority == 0
 }
 
 fn config(from: ContainerConfig) -> engine::ContainerConfig {
@@ -235,7 +199,7 @@ mod tests {
         let host = wanted.host;
         assert_eq!(
             (host.network, host.memory, host.nano_cpus),
-            (NetworkMode::Bridge, 67_108_864, 500_000_000)
+            (engine::NetworkMode::Bridge, 67_108_864, 500_000_000)
         );
         assert_eq!(host.pids_limit, Some(50));
         assert_eq!(host.port_bindings["80/tcp"][0].host_port, "8081");
@@ -248,18 +212,14 @@ mod tests {
             (r#"{}"#, "config cannot be empty in order to create a container"),
             (r#"{"HostConfig":{"Memory":1}}"#, "config cannot be empty in order to create a container"),
             (
-                r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#,
-                "HostConfig.NetworkMode: the network mine is not supported yet",
-            ),
-            (
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
                 "HostConfig.NetworkMode: sharing another container's network is not supported yet",
             ),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (
-                r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:01"}}}}"#,
-                "NetworkingConfig.EndpointsConfig[bridge] is not supported yet",
+                r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv6Address":"fd00::2"}}}}}"#,
+                "EndpointsConfig.IPAMConfig.IPv6Address is not supported yet",
             ),
             (
                 r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"x"}}}"#,

@@ -7,7 +7,7 @@ use api::container::{
     State,
 };
 use api::go::{Empty, StrSlice};
-use api::network::{EndpointSettings, PortBinding, PortMap};
+use api::network::{PortBinding, PortMap};
 use engine::Container;
 
 use super::{descriptor, words};
@@ -126,7 +126,9 @@ fn set(names: &std::collections::BTreeSet<String>) -> Option<BTreeMap<String, Em
 }
 
 fn network_settings(container: &Container) -> NetworkSettings {
-    let endpoint = endpoint_settings(container);
+    let networks = super::networks::shown(container);
+    // The fields beside the map are those of the default bridge.
+    let endpoint = networks.get("bridge").cloned().unwrap_or_default();
     let key =
         if container.is_running() { format!("/proc/{}/ns/net", container.state.pid) } else { String::new() };
     NetworkSettings {
@@ -137,28 +139,8 @@ fn network_settings(container: &Container) -> NetworkSettings {
         ip_address: endpoint.ip_address.clone(),
         ip_prefix_len: endpoint.ip_prefix_len,
         mac_address: endpoint.mac_address.clone(),
-        networks: Some([(container.network().as_str().to_owned(), endpoint)].into()),
+        networks: Some(networks),
         ..NetworkSettings::default()
-    }
-}
-
-/// A container's place in its one network.
-pub(super) fn endpoint_settings(container: &Container) -> EndpointSettings {
-    let name = container.network().as_str();
-    // dockerd fills it in with the first start.
-    let started = container.state.started_ns != 0;
-    let network_id = if started { engine::networks::network_id(name) } else { String::new() };
-    match &container.endpoint {
-        None => EndpointSettings { network_id, ..EndpointSettings::default() },
-        Some(endpoint) => EndpointSettings {
-            mac_address: endpoint.mac.clone(),
-            network_id,
-            endpoint_id: endpoint.endpoint_id.clone(),
-            gateway: endpoint.gateway.to_string(),
-            ip_address: endpoint.address.to_string(),
-            ip_prefix_len: endpoint.prefix.into(),
-            ..EndpointSettings::default()
-        },
     }
 }
 

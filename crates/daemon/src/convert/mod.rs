@@ -7,6 +7,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod moment;
 mod mount;
+pub(crate) mod networks;
 pub(crate) mod stats;
 pub(crate) mod summary;
 pub(crate) mod system;

@@ -6,8 +6,7 @@ use api::container::{ContainerSummary, NetworkSettingsSummary, Port, SummaryHost
 use engine::containers::{HealthStatus, Sizes};
 use engine::{Container, Status, Time};
 
-use super::inspect::endpoint_settings;
-use super::{descriptor, figure, mount, words};
+use super::{descriptor, figure, mount, networks, words};
 
 /// One line of the list; `image` is the word to show for its image.
 pub(crate) fn summary(
@@ -36,9 +35,7 @@ pub(crate) fn summary(
         state: container.state.status.as_str().to_owned(),
         status: status(container, Time::now().0),
         host_config: SummaryHostConfig { network_mode: network.clone(), annotations: None },
-        network_settings: Some(NetworkSettingsSummary {
-            networks: Some([(network, endpoint_settings(container))].into()),
-        }),
+        network_settings: Some(NetworkSettingsSummary { networks: Some(networks::shown(container)) }),
         mounts: mount::points(container),
     }
 }

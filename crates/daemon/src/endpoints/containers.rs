@@ -64,6 +64,7 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
             "label" => filter.label = values.to_vec(),
             "ancestor" => filter.ancestor = values.to_vec(),
             "volume" => filter.volume = values.to_vec(),
+            "network" => filter.network = values.to_vec(),
             "status" => {
                 for value in values {
                     check_status(value)?;
@@ -82,7 +83,7 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
                     filter.exited.push(code);
                 }
             }
-            "before" | "since" | "network" | "is-task" | "publish" | "expose" | "isolation" => {
+            "before" | "since" | "is-task" | "publish" | "expose" | "isolation" => {
                 return Err(Refusal::later(&format!("the filter {name}")));
             }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),

@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod life;
 mod logs;
+mod networks;
 mod progress;
 mod pull;
 mod push;
@@ -73,8 +74,13 @@ pub(crate) async fn handle(
         E::Auth => push::login(router, call).await,
         E::Distribution => push::distribution(router, call).await,
         E::ImageSave => save::save(router, call).await,
-        E::NetworkList => system::networks(router, call).await,
-        E::NetworkInspect => system::network(router, call).await,
+        E::NetworkList => networks::list(router, call).await,
+        E::NetworkInspect => networks::inspect(router, call).await,
+        E::NetworkCreate => networks::create(router, call).await,
+        E::NetworkRemove => networks::remove(router, call).await,
+        E::NetworkConnect => networks::connect(router, call).await,
+        E::NetworkDisconnect => networks::disconnect(router, call).await,
+        E::NetworkPrune => networks::prune(router, call).await,
         E::VolumeList => volumes::list(router, call).await,
         E::VolumeInspect => volumes::inspect(router, call).await,
         E::VolumeCreate => volumes::create(router, call).await,

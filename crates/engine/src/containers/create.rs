@@ -33,7 +33,7 @@ pub struct Created {
 impl Engine {
     /// Makes a container. [`Kind::NotFound`] with Docker's text when the image is not here.
     pub fn create_container(&self, request: CreateContainer) -> Result<Created> {
-        let CreateContainer { name, mut config, mut host } = request;
+        let CreateContainer { name, mut config, mut host, networks } = request;
         if let Some(name) = &name {
             names::check(name)?;
         }
@@ -84,6 +84,7 @@ impl Engine {
             image_manifest: Some(image.manifest),
             chain: chain.as_ref().map(ToString::to_string),
             last: LastRun::default(),
+            networks,
             mounts: Vec::new(),
             id,
             config,

@@ -91,12 +91,36 @@ pub struct EndpointState {
     pub address: Ipv4Addr,
     /// Prefix length.
     pub prefix: u8,
-    /// Gateway.
-    pub gateway: Ipv4Addr,
+    /// Gateway; `None` in an internal network.
+    pub gateway: Option<Ipv4Addr>,
     /// Hardware address.
     pub mac: String,
     /// What is published.
     pub ports: Vec<PublishedPort>,
+}
+
+impl EndpointState {
+    fn of(e: &crate::state::TaskEndpoint) -> Self {
+        Self {
+            endpoint_id: e.endpoint_id.clone(),
+            address: e.address,
+            prefix: e.prefix,
+            gateway: (!e.internal).then_some(e.gateway),
+            mac: e.mac.clone(),
+            ports: e.ports.clone(),
+        }
+    }
+}
+
+/// A network of a container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkState {
+    /// What it wants of the network.
+    pub wish: crate::networks::Membership,
+    /// The network's id, while it is known.
+    pub id: String,
+    /// Its place there, while it runs.
+    pub endpoint: Option<EndpointState>,
 }
 
 /// A container as the doors see it.
@@ -126,8 +150,10 @@ pub struct Container {
     pub argv: Vec<String>,
     /// How it stands.
     pub state: State,
-    /// Its place in the network; `None` when it does not run or has no bridge.
+    /// Its place in the network of its default route; `None` when it does not run or has no bridge.
     pub endpoint: Option<EndpointState>,
+    /// Its networks by name.
+    pub networks: std::collections::BTreeMap<String, NetworkState>,
     /// `containers/ID`.
     pub data_dir: std::path::PathBuf,
     /// Its json-file log; empty with another driver.
@@ -161,6 +187,8 @@ pub struct ListFilter {
     pub ancestor: Vec<String>,
     /// A volume's name, or where something is mounted.
     pub volume: Vec<String>,
+    /// A network's name, or the start of its id.
+    pub network: Vec<String>,
     /// `none`, `starting`, `healthy`, `unhealthy`.
     pub health: Vec<String>,
 }
@@ -241,6 +269,10 @@ impl Engine {
             && any(&filter.status, &|s| c.state.status.as_str() == s)
             && (filter.exited.is_empty()
                 || (c.state.finished_ns != 0 && !running && filter.exited.contains(&c.state.exit_code)))
+            && any(&filter.network, &|n| {
+                let by_id = |network: &NetworkState| !n.is_empty() && network.id.starts_with(n);
+                c.networks.contains_key(n) || c.networks.values().any(by_id)
+            })
             && any(&filter.volume, &|v| c.mounts.iter().any(|m| m.name == v || m.destination == v))
             && (filter.ancestor.is_empty() || self.descends(c, &filter.ancestor)?))
     }
@@ -261,14 +293,21 @@ impl Engine {
         let running = matches!(state.status, Status::Running | Status::Paused);
         let health = self.health_of(&record, state.status);
         let cgroup = task.as_ref().map(|t| t.cgroup.clone()).unwrap_or_default();
-        let endpoint = task.filter(|_| running).and_then(|t| t.endpoint).map(|e| EndpointState {
-            endpoint_id: e.endpoint_id,
-            address: e.address,
-            prefix: e.prefix,
-            gateway: e.gateway,
-            mac: e.mac,
-            ports: e.ports,
+        let task = task.filter(|_| running);
+        let endpoint = task.as_ref().and_then(Task::primary).map(EndpointState::of);
+        let placed = task.as_ref().map(|t| t.endpoints.as_slice()).unwrap_or_default();
+        let networks = record.memberships().into_iter().map(|(name, wish)| {
+            let endpoint = placed.iter().find(|e| e.network_name == name);
+            // dockerd fills it in with the first start.
+            let started = record.last.started_ns != 0 || running;
+            let id = match endpoint {
+                Some(endpoint) => endpoint.network.clone(),
+                None if started => self.network(&name).map(|n| n.id).unwrap_or_default(),
+                None => String::new(),
+            };
+            (name, NetworkState { wish, id, endpoint: endpoint.map(EndpointState::of) })
         });
+        let networks = networks.collect();
         let log_path = match record.host.log.driver.as_str() {
             "json-file" => self.paths().log(&record.id).to_string_lossy().into_owned(),
             _ => String::new(),
@@ -281,6 +320,7 @@ impl Engine {
             data_dir: self.paths().container(&record.id),
             log_path,
             endpoint,
+            networks,
             cgroup,
             late,
             health,
@@ -377,7 +417,7 @@ impl Container {
     }
 
     /// The network it is or would be in.
-    pub fn network(&self) -> NetworkMode {
-        self.host.network
+    pub fn network(&self) -> &NetworkMode {
+        &self.host.network
     }
 }

@@ -126,7 +126,7 @@ impl Engine {
             owner: None,
             pid: 0,
             pid_start: 0,
-            endpoint: None,
+            endpoints: Vec::new(),
             mounted: Vec::new(),
             paused: false,
             due_ns: Some(sys::clock::boottime_ns().saturating_add(delay.as_nanos() as u64)),

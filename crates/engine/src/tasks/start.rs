@@ -92,7 +92,7 @@ impl Engine {
             pid: 0,
             pid_start: 0,
             started_ns: 0,
-            endpoint: None,
+            endpoints: Vec::new(),
             cgroup: spec::cgroup_path(&record.host.cgroup_parent, &self.options().cgroup_parent, &record.id),
             due_ns: None,
             delay_ms,
@@ -312,9 +312,9 @@ impl Engine {
                 hosts.extend_from_slice(format!("{address}\t{name}\n").as_bytes());
             }
             write("hosts", &hosts)?;
-            return write("resolv.conf", &crate::networks::resolv_conf(record.host.network, dns)?);
+            return write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns)?);
         }
-        let addresses: Vec<std::net::Ipv4Addr> = task.endpoint.iter().map(|e| e.address).collect();
+        let addresses: Vec<std::net::Ipv4Addr> = task.endpoints.iter().map(|e| e.address).collect();
         let domainname = &record.config.domainname;
         let hosts = net::hosts::Hosts {
             hostname: &hostname,
@@ -324,7 +324,7 @@ impl Engine {
             ipv6: net::ports::has_ipv6(),
         };
         write("hosts", &net::hosts::build(&hosts))?;
-        write("resolv.conf", &crate::networks::resolv_conf(record.host.network, dns)?)
+        write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns)?)
     }
 
     /// Promises to run `exited()` for a task that runs already.

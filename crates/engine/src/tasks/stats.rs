@@ -49,7 +49,7 @@ impl Engine {
         // It may end in between: then it does not run.
         let stats = Cgroup::open(layout, Path::new(&container.cgroup)).and_then(|group| group.stats());
         let Ok(group) = stats else { return Ok((container, None)) };
-        let own = container.network() != crate::NetworkMode::Host;
+        let own = *container.network() != crate::NetworkMode::Host;
         let text = std::fs::read_to_string(format!("/proc/{}/net/dev", container.state.pid));
         let networks = text.ok().filter(|_| own).map(|text| devices(&text)).unwrap_or_default();
         let (system_ns, cpus) = machine_time()?;

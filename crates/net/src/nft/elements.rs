@@ -67,6 +67,11 @@ pub(crate) fn of_bridge(name: &str) -> Element {
     Element { key, key_end: Vec::new(), value: Vec::new(), flags: 0 }
 }
 
+/// The element of a set of interfaces.
+pub(crate) fn of_interface(name: &str) -> Element {
+    Element { key: interface(name).to_vec(), key_end: Vec::new(), value: Vec::new(), flags: 0 }
+}
+
 /// The subnets that the ruleset believes to be on `bridge`.
 pub(crate) fn networks_of(socket: &NftSocket, bridge: &str) -> Result<Vec<Subnet>> {
     let address = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.get(16..20)?.try_into().ok()?));

@@ -3,6 +3,7 @@
 //! ```text
 //! set  nets       ipv4 ranges: containers' subnets
 //! set  own        interface . ipv4 range: which bridge a subnet belongs to
+//! set  closed     interface: bridges of internal networks
 //! set  bridged    interface . interface: foreign bridges, twice each
 //! map  ports      address . protocol . port → address . port   (published on one host address)
 //! map  ports_any  protocol . port → address . port             (published on all of them)
@@ -11,7 +12,8 @@
 //! prerouting   prerouting −100   to a local address: publish      (from others and from containers)
 //! output       output     −100   to a local address: publish      (from the host, 127.0.0.1 too)
 //! publish                        dnat by `ports`, then by `ports_any`
-//! forward      forward       0   known connections and `bridged` pass; to `nets`: containers; from
+//! forward      forward       0   known connections and `bridged` pass; `closed` bridges keep to their own
+//!                                subnet; to `nets`: containers; from
 //!                                tare*: outward; everything else: foreign
 //! containers                     dnat'ed or from the own bridge: accept; else drop
 //! outward                        new, not dnat'ed, to dockerd's bridge: drop; else accept
@@ -36,6 +38,7 @@ use sys::trace;
 pub(crate) const TABLE: &str = "tare";
 pub(crate) const NETS: &str = "nets";
 pub(crate) const OWN: &str = "own";
+pub(crate) const CLOSED: &str = "closed";
 pub(crate) const BRIDGED: &str = "bridged";
 pub(crate) const PORTS: &str = "ports";
 pub(crate) const PORTS_ANY: &str = "ports_any";
@@ -43,7 +46,7 @@ const FOREIGN: &str = "foreign";
 
 /// Raised with every change of chains, rules or set types; a table of another version is replaced
 /// in one transaction that carries its elements over.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What the table's comment begins with, so that a table of that name that is not ours is told apart.
 const COMMENT: &str = "Tare ruleset ";
 
@@ -190,6 +193,13 @@ fn write_forwarding(t: &mut Transaction) {
     t.rule(TABLE, "forward", &[Expr::State(CT_KNOWN), Expr::Accept]);
     // Frames that br_netfilter shows us are not forwarded, they stay on their bridge.
     t.rule(TABLE, "forward", &[Expr::LoadIn(0), Expr::LoadOut(4), Expr::InSet(BRIDGED, true), Expr::Accept]);
+    let out_of_closed =
+        [v4, Expr::LoadIn(0), Expr::InSet(CLOSED, true), Expr::LoadIn(0), Expr::LoadDestination(4)];
+    let into_closed =
+        [v4, Expr::LoadOut(0), Expr::InSet(CLOSED, true), Expr::LoadOut(0), Expr::LoadSource(4)];
+    for first in [out_of_closed, into_closed] {
+        t.rule(TABLE, "forward", &[&first[..], &[Expr::InSet(OWN, false), Expr::Drop]].concat());
+    }
     t.rule(TABLE, "forward", &to_nets);
     t.rule(TABLE, "forward", &[Expr::In(Cmp::Is, BRIDGES), Expr::Jump("outward")]);
     t.rule(TABLE, "forward", &[Expr::Jump(FOREIGN)]);
@@ -243,9 +253,10 @@ const PROTOCOL: (u32, u32) = (12, 4);
 const SERVICE: (u32, u32) = (13, 4);
 const IFNAME: (u32, u32) = (41, 16);
 
-pub(crate) const SETS: [Shape; 5] = [
+pub(crate) const SETS: [Shape; 6] = [
     Shape { name: NETS, key: &[IPV4], value: &[], interval: true },
     Shape { name: OWN, key: &[IFNAME, IPV4], value: &[], interval: true },
+    Shape { name: CLOSED, key: &[IFNAME], value: &[], interval: false },
     Shape { name: BRIDGED, key: &[IFNAME, IFNAME], value: &[], interval: false },
     Shape { name: PORTS, key: &[IPV4, PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },
     Shape { name: PORTS_ANY, key: &[PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },

@@ -48,6 +48,7 @@ fn bridges_by_configuration_and_names_that_are_taken() {
             subnet: Some("10.9.8.0/24".parse().unwrap()),
             gateway: Some(Ipv4Addr::new(10, 9, 8, 254)),
             reserved: Vec::new(),
+            internal: false,
         };
         let network = Network::open(&config).unwrap().network;
         let c = container(&network, 2);
@@ -192,6 +193,8 @@ fn a_full_bridge_says_so() {
             mac: network.ipam().mac(address),
             name: "eth0".to_owned(),
             publishes: true,
+            default_route: true,
+            isolated: false,
         };
         let refused = network.attach(&netns, &config).unwrap_err();
         assert_eq!(refused.to_string(), "bridge tare0 is full: the kernel takes 1023 ports on one bridge");

@@ -92,6 +92,8 @@ pub fn container(network: &Network, last: u8) -> Container {
         mac: network.ipam().mac(address),
         name: "eth0".to_owned(),
         publishes: true,
+        default_route: true,
+        isolated: false,
     };
     let endpoint = network.attach(&netns, &config).unwrap();
     Container { netns, endpoint }

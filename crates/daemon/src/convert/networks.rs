@@ -1,0 +1,112 @@
+//! A container's networks, both ways.
+
+use std::collections::BTreeMap;
+
+use api::network::{EndpointIpamConfig, EndpointSettings, NetworkingConfig};
+use engine::networks::Membership;
+use engine::{Container, NetworkMode};
+
+use crate::reply::Refusal;
+
+/// Docker's word for a network.
+pub(super) fn mode(word: &str) -> Result<NetworkMode, Refusal> {
+    match word {
+        "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
+        "host" => Ok(NetworkMode::Host),
+        "none" => Ok(NetworkMode::None),
+        other if other.starts_with("container:") => {
+            Err(Refusal::later("HostConfig.NetworkMode: sharing another container's network"))
+        }
+        other => Ok(NetworkMode::Named(other.to_owned())),
+    }
+}
+
+/// The networks of a new container: that of its mode, and those that it names besides.
+pub(super) fn wanted(
+    networking: Option<&NetworkingConfig>,
+    own: &NetworkMode,
+) -> Result<Option<BTreeMap<String, Membership>>, Refusal> {
+    let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
+    let mut all = BTreeMap::from([(own.as_str().to_owned(), Membership::default())]);
+    for (name, settings) in endpoints.into_iter().flatten() {
+        let wish = settings.as_ref().map(membership).transpose()?.unwrap_or_default();
+        all.insert(mode(name)?.as_str().to_owned(), wish);
+    }
+    if all.len() > 1 && (all.contains_key("host") || all.contains_key("none")) {
+        return Err(Refusal::bad_request(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        ));
+    }
+    let plain = all.len() == 1 && all.values().all(|wish| *wish == Membership::default());
+    Ok((!plain).then_some(all))
+}
+
+/// What is wanted of one network; what the engine itself fills in is ignored, as dockerd does.
+pub(crate) fn membership(from: &EndpointSettings) -> Result<Membership, Refusal> {
+    let ipam = from.ipam_config.clone().unwrap_or_default();
+    let refused = [
+        ("IPAMConfig.IPv6Address", !ipam.ipv6_address.is_empty()),
+        ("IPAMConfig.LinkLocalIPs", ipam.link_local_ips.as_ref().is_some_and(|l| !l.is_empty())),
+        ("Links", from.links.as_ref().is_some_and(|l| !l.is_empty())),
+        ("DriverOpts", from.driver_opts.as_ref().is_some_and(|o| !o.is_empty())),
+    ];
+    if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
+        return Err(Refusal::later(&format!("EndpointsConfig.{field}")));
+    }
+    let text = ipam.ipv4_address.as_str();
+    let address = (!text.is_empty()).then(|| text.parse());
+    let address = address.transpose().map_err(|_| {
+        Refusal::bad_request(format!("invalid endpoint settings:\ninvalid IPv4 address: {text}"))
+    })?;
+    let mac = Some(from.mac_address.to_lowercase()).filter(|mac| !mac.is_empty());
+    Ok(Membership {
+        aliases: from.aliases.clone().unwrap_or_default(),
+        address,
+        mac,
+        priority: from.gw_priority as i64,
+    })
+}
+
+/// A container's networks as `inspect` and `ps` show them.
+pub(super) fn shown(container: &Container) -> BTreeMap<String, EndpointSettings> {
+    let one = |(name, network): (&String, &engine::NetworkState)| {
+        let wish = &network.wish;
+        let text = |address: &std::net::Ipv4Addr| address.to_string();
+        let mut settings = EndpointSettings {
+            ipam_config: wish.address.as_ref().map(|address| EndpointIpamConfig {
+                ipv4_address: text(address),
+                ..EndpointIpamConfig::default()
+            }),
+            aliases: (!wish.aliases.is_empty()).then(|| wish.aliases.clone()),
+            gw_priority: wish.priority as isize,
+            mac_address: String::new(),
+            network_id: network.id.clone(),
+            dns_names: dns_names(container, name, wish),
+            ..EndpointSettings::default()
+        };
+        if let Some(endpoint) = &network.endpoint {
+            settings.mac_address.clone_from(&endpoint.mac);
+            settings.endpoint_id.clone_from(&endpoint.endpoint_id);
+            settings.gateway = endpoint.gateway.as_ref().map(text).unwrap_or_default();
+            settings.ip_address = text(&endpoint.address);
+            settings.ip_prefix_len = endpoint.prefix.into();
+        }
+        (name.clone(), settings)
+    };
+    container.networks.iter().map(one).collect()
+}
+
+/// Its names in a user-defined network: its own, its aliases, its short id, its host name.
+fn dns_names(container: &Container, network: &str, wish: &Membership) -> Option<Vec<String>> {
+    if matches!(network, "bridge" | "host" | "none") {
+        return None;
+    }
+    let mut names = vec![container.name.clone()];
+    let short = container.id.get(..12).unwrap_or_default().to_owned();
+    for name in wish.aliases.iter().chain([&short, &container.config.hostname]) {
+        if !name.is_empty() && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    Some(names)
+}

@@ -1,0 +1,196 @@
+//! The network endpoints.
+
+use api::filters::Filters;
+use api::network::{
+    EndpointResource, Ipam, IpamConfig, Network, NetworkConnect, NetworkCreate, NetworkCreated,
+    NetworkDisconnect, NetworkPruneReport,
+};
+use engine::networks::{CreateNetwork, Joining, NetworkInfo, Pool, PruneNetworks};
+use engine::{Container, Engine, ListFilter};
+use http::StatusCode;
+
+use crate::call::Call;
+use crate::convert::{networks, words};
+use crate::reply::{self, Refusal, Reply};
+use crate::server::Router;
+
+pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let filters = Filters::parse(call.query.get("filters"))?;
+    for (name, values) in filters.iter() {
+        match name {
+            "name" | "id" | "driver" | "scope" | "label" => {}
+            "type" if values.iter().all(|v| v == "builtin" || v == "custom") => {}
+            "dangling" if values.iter().all(|v| matches!(v.as_str(), "0" | "1" | "true" | "false")) => {}
+            "type" | "dangling" => {
+                return Err(Refusal::bad_request(format!("invalid filter '{name}=[{}]'", values.join(" "))));
+            }
+            other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
+        }
+    }
+    let look = |engine: &Engine| Ok((engine.networks()?, engine.used_networks()?));
+    let (found, used) = router.block(&call.tracing, look).await?;
+    let fits = |n: &&NetworkInfo| passes(n, &filters, used.contains_key(&n.name));
+    let list: Vec<Network> = found.iter().filter(fits).map(|network| body(network, &[])).collect();
+    Ok(reply::json(StatusCode::OK, &list))
+}
+
+/// Docker's rules: part of a name, start of an id, whole other words.
+fn passes(network: &NetworkInfo, filters: &Filters, used: bool) -> bool {
+    let any = |name: &str, test: &dyn Fn(&str) -> bool| {
+        !filters.has(name) || filters.get(name).iter().any(|value| test(value))
+    };
+    let builtin = network.record.is_none();
+    any("name", &|value| engine::name_pattern::matches(value, &network.name))
+        && any("id", &|value| network.id.starts_with(value))
+        && any("driver", &|value| network.driver == value)
+        && any("scope", &|value| value == "local")
+        && any("type", &|value| (value == "builtin") == builtin)
+        && filters.get("label").iter().all(|label| network.has_label(label))
+        // The built-in ones never dangle.
+        && any("dangling", &|value| matches!(value, "1" | "true") == (!builtin && !used))
+}
+
+pub(super) async fn inspect(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let word = call.name.clone();
+    let scope = call.query.get("scope").to_owned();
+    let look = move |engine: &Engine| {
+        if !matches!(scope.as_str(), "" | "local") {
+            return Err(engine::Error::not_found(format!("network {word} not found")));
+        }
+        Ok((engine.network(&word)?, engine.list_containers(&ListFilter::default())?))
+    };
+    let (found, containers) = router.block(&call.tracing, look).await?;
+    Ok(reply::json(StatusCode::OK, &body(&found, &containers)))
+}
+
+pub(super) async fn create(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    let wanted = wanted(call.json_required().await?)?;
+    let id = router.block(&call.tracing, move |engine| engine.create_network(wanted)).await?;
+    Ok(reply::json(StatusCode::CREATED, &NetworkCreated { id, warning: String::new() }))
+}
+
+/// What of a request cannot be had is refused by its name.
+fn wanted(from: NetworkCreate) -> Result<CreateNetwork, Refusal> {
+    let ipam = from.ipam.unwrap_or_default();
+    let refused = [
+        ("EnableIPv6", from.enable_ipv6 == Some(true)),
+        ("EnableIPv4=false", from.enable_ipv4 == Some(false)),
+        ("Ingress", from.ingress),
+        ("ConfigOnly", from.config_only),
+        ("ConfigFrom", from.config_from.is_some_and(|c| !c.network.is_empty())),
+        ("IPAM.Driver", !matches!(ipam.driver.as_str(), "" | "default")),
+        ("Scope", !matches!(from.scope.as_str(), "" | "local")),
+    ];
+    if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
+        return Err(Refusal::later(field));
+    }
+    let mut pools = ipam.config.unwrap_or_default();
+    if pools.len() > 1 {
+        return Err(Refusal::bad_request("bridge driver doesn't support multiple subnets"));
+    }
+    let pool = pools.pop().map(|pool| Pool {
+        subnet: pool.subnet,
+        range: pool.ip_range,
+        gateway: pool.gateway,
+        auxiliary: pool.auxiliary_addresses.unwrap_or_default(),
+    });
+    if pool.iter().any(|pool| pool.subnet.contains(':')) {
+        return Err(Refusal::later("an IPv6 subnet"));
+    }
+    Ok(CreateNetwork {
+        name: from.name,
+        driver: from.driver,
+        internal: from.internal,
+        attachable: from.attachable,
+        pool,
+        ipam_options: ipam.options.unwrap_or_default(),
+        options: from.options.unwrap_or_default(),
+        labels: from.labels.unwrap_or_default(),
+    })
+}
+
+pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let name = call.name.clone();
+    router.block(&call.tracing, move |engine| engine.remove_network(&name)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn connect(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    let network = call.name.clone();
+    let asked: NetworkConnect = call.json_required().await?;
+    let wish = networks::membership(&asked.endpoint_config.unwrap_or_default())?;
+    let joining = Joining { network, container: asked.container, wish };
+    router.block(&call.tracing, move |engine| engine.connect_network(&joining)).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+pub(super) async fn disconnect(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    let network = call.name.clone();
+    let asked: NetworkDisconnect = call.json_required().await?;
+    let leave = move |engine: &Engine| engine.disconnect_network(&network, &asked.container, asked.force);
+    router.block(&call.tracing, leave).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+pub(super) async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    call.pass_over_body().await;
+    let filters = Filters::parse(call.query.get("filters"))?;
+    let mut filter = PruneNetworks::default();
+    for (name, values) in filters.iter() {
+        match name {
+            "label" => filter.labels = values.to_vec(),
+            "label!" => filter.not_labels = values.to_vec(),
+            "until" => return Err(Refusal::later("the filter until")),
+            other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
+        }
+    }
+    let names = router.block(&call.tracing, move |engine| engine.prune_networks(&filter)).await?;
+    let networks_deleted = (!names.is_empty()).then_some(names);
+    Ok(reply::json(StatusCode::OK, &NetworkPruneReport { networks_deleted }))
+}
+
+fn body(network: &NetworkInfo, containers: &[Container]) -> Network {
+    let resources = containers.iter().filter_map(|container| {
+        let place = container.networks.get(&network.name)?;
+        let endpoint = place.endpoint.as_ref();
+        let resource = EndpointResource {
+            name: container.name.clone(),
+            endpoint_id: endpoint.map(|e| e.endpoint_id.clone()).unwrap_or_default(),
+            mac_address: endpoint.map(|e| e.mac.clone()).unwrap_or_default(),
+            ipv4_address: endpoint.map(|e| format!("{}/{}", e.address, e.prefix)).unwrap_or_default(),
+            ipv6_address: String::new(),
+        };
+        Some((container.id.clone(), resource))
+    });
+    let record = network.record.as_ref();
+    let pools = network.subnet.iter().map(|(subnet, gateway)| IpamConfig {
+        subnet: subnet.clone(),
+        gateway: gateway.clone(),
+        ip_range: record.map(|r| r.range.clone()).unwrap_or_default(),
+        auxiliary_addresses: record
+            .filter(|r| !r.auxiliary.is_empty())
+            .map(|r| r.auxiliary.iter().map(|(name, address)| (name.clone(), address.to_string())).collect()),
+    });
+    Network {
+        name: network.name.clone(),
+        id: network.id.clone(),
+        created: match network.created_ns {
+            0 => words::ZERO_TIME.to_owned(),
+            ns => words::time(ns),
+        },
+        scope: "local".to_owned(),
+        driver: network.driver.to_owned(),
+        enable_ipv4: true,
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            options: record.map(|r| r.ipam_options.clone()),
+            config: (network.driver == "bridge").then(|| pools.collect()),
+        },
+        internal: record.is_some_and(|r| r.internal),
+        attachable: record.is_some_and(|r| r.attachable),
+        containers: Some(resources.collect()),
+        options: Some(record.map(|r| r.options.clone()).unwrap_or_default()),
+        labels: Some(record.map(|r| r.labels.clone()).unwrap_or_default()),
+        ..Network::default()
+    }
+}

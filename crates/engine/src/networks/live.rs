@@ -1,0 +1,205 @@
+//! Joining and leaving networks, also while the container runs.
+//!
+//! The container's lock is held, and `network` for the moment in which an address is chosen. An endpoint is in the
+//! task's row before it is made and until it is gone; one without a membership in the record is what a crash has
+//! left, and goes with the next joining or leaving, at the latest with the task.
+
+use super::ports::port_maps;
+use super::{Membership, NetworkInfo, choose_route};
+use crate::error::{Error, Kind, Result, io};
+use crate::state::{Record, Task};
+use crate::{Engine, NetworkMode};
+use net::{Netns, Network};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// Which container joins which network.
+#[derive(Debug, Clone, Default)]
+pub struct Joining {
+    /// The network's name or id.
+    pub network: String,
+    /// The container's.
+    pub container: String,
+    /// What it wants.
+    pub wish: Membership,
+}
+
+impl Engine {
+    /// Connects a container to one more network, at once when it runs.
+    pub fn connect_network(&self, joining: &Joining) -> Result<()> {
+        let network = self.network(&joining.network)?;
+        let id = self.state()?.find(&joining.container)?.id;
+        let _lock = self.paths().lock(&id)?;
+        let mut record = self.state()?.find(&id)?;
+        check_modes(&record, &network)?;
+        let mut memberships = record.memberships();
+        if memberships.contains_key(&network.name) {
+            let text =
+                format!("endpoint with name {} already exists in network {}", record.name, network.name);
+            return Err(Error::new(Kind::Forbidden, text));
+        }
+        if let Some(mut task) = self.running_task(&id)? {
+            let leave = task.endpoints.iter().any(|e| e.network == network.id);
+            if leave {
+                self.leave(&record, &mut task, &network.id)?;
+            }
+            let joined = self.join(&record, &mut task, &network, &joining.wish);
+            if let Err(e) = joined {
+                // The first error is the one to tell; what is left goes with the task.
+                let _ = self.leave(&record, &mut task, &network.id);
+                return Err(e);
+            }
+        }
+        memberships.insert(network.name, joining.wish.clone());
+        record.networks = Some(memberships);
+        self.state()?.update(&record)
+    }
+
+    /// Takes a container out of a network.
+    pub fn disconnect_network(&self, network: &str, container: &str, force: bool) -> Result<()> {
+        let network = self.network(network)?;
+        let id = match self.state()?.find(container) {
+            Ok(record) => record.id,
+            Err(e) if force && e.kind == Kind::NotFound => {
+                let text =
+                    format!("unable to force disconnect: no endpoint of {container} in {}", network.name);
+                return Err(Error::not_found(text));
+            }
+            Err(e) => return Err(e),
+        };
+        let _lock = self.paths().lock(&id)?;
+        let mut record = self.state()?.find(&id)?;
+        if record.host.network == NetworkMode::Host && network.name == "host" {
+            let text = "container cannot be disconnected from host network or connected to host network";
+            return Err(Error::invalid(text));
+        }
+        let mut memberships = record.memberships();
+        let member = memberships.remove(&network.name).is_some();
+        let task = self.running_task(&id)?;
+        let joined = task.as_ref().is_some_and(|t| t.endpoints.iter().any(|e| e.network == network.id));
+        if !member && !joined {
+            let text = format!("container {id} is not connected to network {}", network.name);
+            return Err(Error::new(Kind::Forbidden, text));
+        }
+        record.networks = Some(memberships);
+        self.state()?.update(&record)?;
+        match task {
+            Some(mut task) if joined => self.leave(&record, &mut task, &network.id),
+            _ => Ok(()),
+        }
+    }
+
+    fn running_task(&self, id: &str) -> Result<Option<Task>> {
+        let task = self.state()?.task(id)?;
+        let alive = shim::client::is_alive(&self.paths().task(id)).unwrap_or(false);
+        Ok(task.filter(|task| task.pid != 0 && alive))
+    }
+
+    fn join(&self, record: &Record, task: &mut Task, network: &NetworkInfo, wish: &Membership) -> Result<()> {
+        let netns = open_netns(task)?;
+        let lock = self.paths().lock("network")?;
+        let bridge = self.open_bridge(&network.name)?;
+        let free = |link: &String| task.endpoints.iter().all(|e| e.link != *link);
+        let link = (0..).map(|n| format!("eth{n}")).find(free).unwrap_or_default();
+        let endpoint = self.new_endpoint(&bridge, &record.id, wish, link)?;
+        task.endpoints.push(endpoint);
+        let moved = choose_route(&mut task.endpoints);
+        self.state()?.put_task(&record.id, task)?;
+        drop(lock);
+        if let Some(endpoint) = task.endpoints.last_mut() {
+            endpoint.host_link = bridge.attach(&netns, endpoint, false)?;
+        }
+        self.state()?.put_task(&record.id, task)?;
+        if moved {
+            self.move_ports(record, task)?;
+        }
+        match task.endpoints.last() {
+            Some(endpoint) => self.edit_hosts(record, Some(endpoint.address), None),
+            None => Ok(()),
+        }
+    }
+
+    fn leave(&self, record: &Record, task: &mut Task, network: &str) -> Result<()> {
+        let Some(at) = task.endpoints.iter().position(|e| e.network == network) else { return Ok(()) };
+        let gone = task.endpoints[at].clone();
+        let netns = open_netns(task)?;
+        let maps = port_maps(&gone);
+        let lock = self.paths().lock("network")?;
+        let bridge = self.open_bridge(&gone.network)?;
+        drop(lock);
+        bridge.network.unpublish(&maps)?;
+        bridge.network.flush_connections(gone.address)?;
+        if !gone.host_link.is_empty() {
+            bridge.network.detach(&gone.host_link)?;
+        }
+        task.endpoints.remove(at);
+        let moved = choose_route(&mut task.endpoints);
+        if let Some(next) = task.endpoints.iter_mut().find(|e| e.default_route && moved) {
+            next.ports = gone.ports;
+            Network::set_default_route(&netns, &next.link, next.gateway)?;
+        }
+        self.state()?.put_task(&record.id, task)?;
+        self.state()?.free_address(bridge.key(), &record.id)?;
+        if let Some(next) = task.endpoints.iter().find(|e| e.default_route && moved && !e.ports.is_empty()) {
+            bridge.network.publish(&port_maps(next))?;
+        }
+        self.edit_hosts(record, None, Some(gone.address))
+    }
+
+    /// The container's file is edited in place, because it is mounted; what the container wrote into it stays.
+    fn edit_hosts(&self, record: &Record, add: Option<Ipv4Addr>, remove: Option<Ipv4Addr>) -> Result<()> {
+        let path = self.paths().container(&record.id).join("hosts");
+        let text = std::fs::read_to_string(&path).map_err(io("read hosts"))?;
+        let gone = remove.map(|address| format!("{address}\t"));
+        let stays = |line: &&str| gone.as_ref().is_none_or(|gone| !line.starts_with(gone));
+        let mut text: String = text.split_inclusive('\n').filter(stays).collect();
+        let hostname = crate::spec::hostname(record, &crate::system::host_name());
+        let domainname = &record.config.domainname;
+        let names = net::hosts::Hosts { hostname: &hostname, domainname, ..net::hosts::Hosts::default() };
+        if let Some(address) = add {
+            text.push_str(&format!("{address}\t{}\n", net::hosts::names(&names)));
+        }
+        std::fs::write(&path, text).map_err(io("write hosts"))
+    }
+
+    /// Published ports lead to where the default route goes.
+    fn move_ports(&self, record: &Record, task: &mut Task) -> Result<()> {
+        let Some(from) = task.endpoints.iter().position(|e| !e.default_route && !e.ports.is_empty()) else {
+            return Ok(());
+        };
+        let old = task.endpoints[from].clone();
+        let lock = self.paths().lock("network")?;
+        let bridge = self.open_bridge(&old.network)?;
+        drop(lock);
+        bridge.network.unpublish(&port_maps(&old))?;
+        bridge.network.flush_connections(old.address)?;
+        task.endpoints[from].ports.clear();
+        if let Some(next) = task.endpoints.iter_mut().find(|e| e.default_route) {
+            next.ports = old.ports;
+            bridge.network.publish(&port_maps(next))?;
+        }
+        self.state()?.put_task(&record.id, task)
+    }
+}
+
+fn open_netns(task: &Task) -> Result<Netns> {
+    let netns = Netns::open(&PathBuf::from(format!("/proc/{}/ns/net", task.pid)))?;
+    let stat = sys::process::Stat::read(&task.pid.to_string())?;
+    if stat.start_time != task.pid_start {
+        return Err(Error::conflict("the container is not running"));
+    }
+    Ok(netns)
+}
+
+fn check_modes(record: &Record, network: &NetworkInfo) -> Result<()> {
+    let text = match (&record.host.network, network.name.as_str()) {
+        (NetworkMode::Host, _) | (_, "host") => {
+            "container cannot be disconnected from host network or connected to host network"
+        }
+        (NetworkMode::None, _) | (_, "none") => {
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(text))
+}

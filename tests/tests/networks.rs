@@ -1,0 +1,53 @@
+//! User-defined networks: their life, what joins and leaves them while it runs, and who reaches whom.
+
+use tests::{Engine, TestHost, on_each_engine};
+
+on_each_engine!(life, live_members, published);
+
+const BUSYBOX: &str = "127.0.0.1:5000/busybox:latest";
+
+fn life(host: &TestHost, engine: Engine) {
+    let id = host.cli(engine, &["network", "create", "--subnet", "10.77.0.0/24", "--label", "a=b", "mine"]);
+    assert_eq!(id.ok().len(), 64);
+    assert_eq!(host.cli(engine, &["network", "ls", "-qf", "label=a", "--no-trunc"]).ok(), id.ok());
+    let format = "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}} {{.Driver}} {{.Internal}}";
+    let shown = host.cli(engine, &["network", "inspect", "-f", format, "mine"]);
+    assert_eq!(shown.ok(), "10.77.0.0/24 10.77.0.1 bridge false");
+    assert_ne!(host.cli(engine, &["network", "create", "mine"]).code, 0);
+    assert_ne!(host.cli(engine, &["network", "create", "--subnet", "10.77.0.0/25", "other"]).code, 0);
+    assert_ne!(host.cli(engine, &["network", "rm", "bridge"]).code, 0);
+    assert_eq!(host.cli(engine, &["network", "rm", "mine"]).ok(), "mine");
+    assert_eq!(host.cli(engine, &["network", "ls", "-qf", "label=a"]).ok(), "");
+}
+
+/// "live_members": joined and left while it runs.
+fn live_members(host: &TestHost, engine: Engine) {
+    host.cli(engine, &["network", "create", "--subnet", "10.77.0.0/24", "mine"]).ok();
+    host.cli(engine, &["run", "-d", "--name", "member", BUSYBOX, "sleep", "999"]).ok();
+    host.cli(engine, &["network", "connect", "--ip", "10.77.0.9", "--alias", "db", "mine", "member"]).ok();
+    let inside = host.cli(engine, &["exec", "member", "ip", "-4", "-o", "addr", "show", "eth1"]);
+    assert!(inside.ok().contains("10.77.0.9/24"), "{inside}");
+    let format = "{{.NetworkSettings.Networks.mine.IPAddress}} {{.NetworkSettings.Networks.mine.Aliases}}";
+    let shown = host.cli(engine, &["inspect", "-f", format, "member"]);
+    assert!(shown.ok().starts_with("10.77.0.9 [db"), "{shown}");
+    assert_ne!(host.cli(engine, &["network", "rm", "mine"]).code, 0);
+    host.cli(engine, &["network", "disconnect", "mine", "member"]).ok();
+    assert_ne!(host.cli(engine, &["exec", "member", "ip", "link", "show", "eth1"]).code, 0);
+    host.cli(engine, &["network", "rm", "mine"]).ok();
+}
+
+/// "published": a port of a member is reached from the host; its address is not from another network.
+fn published(host: &TestHost, engine: Engine) {
+    host.cli(engine, &["network", "create", "--subnet", "10.77.0.0/24", "mine"]).ok();
+    let serve = "echo there >/tmp/f; exec httpd -f -h /tmp";
+    let server = ["run", "-d", "--name", "server", "--network", "mine", "--ip", "10.77.0.9", "-p", "8088:80"];
+    host.cli(engine, &[&server[..], &[BUSYBOX, "sh", "-c", serve]].concat()).ok();
+    let get = |network: &str| {
+        let ask = "nc -w 2 10.77.0.9 80 </dev/null";
+        host.cli(engine, &["run", "--rm", "--network", network, BUSYBOX, "sh", "-c", ask]).code
+    };
+    let answer = "for i in $(seq 50); do busybox wget -qO- http://127.0.0.1:8088/f && break; sleep 0.1; done";
+    assert_eq!(host.sh(answer).ok(), "there");
+    assert_eq!(get("mine"), 0);
+    assert_ne!(get("bridge"), 0);
+}
