@@ -307,7 +307,7 @@ const LIFE: &[Case] = &[
     ),
     case(
         "detached rm",
-        &["$E run -d --rm --name ddd $R/busybox sleep 0.2 >/dev/null; $E wait ddd; sleep 0.5; $E ps -aq"],
+        &["$E run -d --rm --name ddd $R/busybox sleep 2 >/dev/null; $E wait ddd; sleep 1; $E ps -aq"],
     ),
 ];
 

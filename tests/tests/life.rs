@@ -19,6 +19,7 @@ on_each_engine!(
     many_at_once,
     a_killed_shim_is_reported,
     no_exit_code_is_lost,
+    what_is_killed_does_not_run,
 );
 
 const BUSYBOX: &str = "127.0.0.1:5000/busybox";
@@ -167,6 +168,22 @@ fn no_exit_code_is_lost(host: &TestHost, engine: Engine) {
         let wrong = host.sh_with(engine, &line);
         assert_eq!(wrong.stdout, "", "other exit codes than 7 of {what}; said: {}", host.read("/tmp/said"));
     }
+    // Side by side, the shim may be gone before it is asked, and somebody else may clean up first.
+    let line = format!(
+        "one() {{ $E run --rm {BUSYBOX} sh -c 'exit 7' 2>>/tmp/said; c=$?; [ $c = 7 ] || echo $c; }}; \
+         for round in 1 2 3; do for i in $(seq 16); do one & done; wait; done"
+    );
+    let wrong = host.sh_with(engine, &line);
+    assert_eq!(wrong.stdout, "", "side by side; said: {}", host.read("/tmp/said"));
+}
+
+fn what_is_killed_does_not_run(host: &TestHost, engine: Engine) {
+    host.cli(engine, &["run", "-d", "--name", "box", BUSYBOX, "sleep", "1000"]).exits(0);
+    let line = "for i in 1 2 3 4 5 6; do $E kill box; $E inspect --format '{{.State.Status}} {{.State.ExitCode}}' box; $E start box; done";
+    assert_eq!(host.sh_with(engine, line).ok(), vec!["box\nexited 137\nbox"; 6].join("\n"));
+    // A signal that does not end it is not waited for.
+    host.cli(engine, &["kill", "-s", "WINCH", "box"]).ok();
+    assert_eq!(state(host, engine, "{{.State.Running}}"), "true");
 }
 
 fn a_killed_shim_is_reported(host: &TestHost, engine: Engine) {

@@ -148,3 +148,51 @@ fn uninstall_leaves_nothing() {
     assert_eq!(host.sh(network).stdout, network_before);
     assert!(before.of_kind("veth").len() == 1);
 }
+
+/// `-v SRC:DST:idmap`: what root writes in the container is the folder's owner's outside.
+#[test]
+fn ownership_by_the_kernel() {
+    let Some(host) = host() else { return };
+    host.start_registry();
+    host.sh("mkdir -p /tmp/mine; echo mine >/tmp/mine/f; chown -R 1000:1001 /tmp/mine").ok();
+    let line = "stat -c '%u %g' /m /m/f; echo new >/m/new; chown 1000:1001 /m/f";
+    let bind = ["-v", "/tmp/mine:/m:idmap", "127.0.0.1:5000/busybox", "sh", "-c", line];
+    let seen = host.tare(&[&["run", "--rm"], &bind[..]].concat());
+    assert_eq!(seen.ok(), "0 0\n0 0");
+    // Owner and root have changed places, and so has what is given away.
+    assert_eq!(host.sh("stat -c '%u %g' /tmp/mine/new /tmp/mine/f").ok(), "1000 1001\n0 0");
+    let refused =
+        host.tare(&["run", "--rm", "-v", "/proc:/m:idmap,ro", "-u", "5", "127.0.0.1:5000/busybox", "true"]);
+    refused.exits(125).says("mount_setattr(");
+}
+
+/// A volume whose container was never finished, and a folder that is nobody's: both go, and what is named stays.
+#[test]
+fn what_a_crash_leaves_of_volumes_goes() {
+    let Some(host) = host() else { return };
+    host.start_registry();
+    host.tare(&["volume", "create", "named"]).ok();
+    host.tare(&[
+        "run",
+        "-d",
+        "--rm",
+        "--name",
+        "gone",
+        "-v",
+        "/data",
+        "-v",
+        "named:/n",
+        "127.0.0.1:5000/busybox",
+        "sleep",
+        "99",
+    ])
+    .ok();
+    assert_eq!(host.tare(&["volume", "ls", "-q"]).ok().lines().count(), 2);
+    // The boot ends: what lay in the run root is gone with all that ran.
+    host.sh("pkill -9 sleep; sleep 0.2; mkdir -p /var/lib/tare/volumes/nobodys/_data; rm -rf /run/tare/*")
+        .ok();
+    host.start_tare_daemon();
+    let left = || host.cli(Engine::Socket, &["volume", "ls", "-q"]).ok().to_string();
+    assert!(tests::wait::until(std::time::Duration::from_secs(10), || left() == "named"), "{}", left());
+    assert_eq!(host.sh("ls /var/lib/tare/volumes").ok(), "named");
+}

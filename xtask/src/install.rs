@@ -34,6 +34,8 @@ const NEEDS: &[Need] = &[
     Need { purpose: For::Test, program: "iptables", packages: &["iptables"] },
     // To look at rules and elements; Tare itself never executes it.
     Need { purpose: For::Test, program: "nft", packages: &["nftables"] },
+    // Runs on the host and in bundles.
+    Need { purpose: For::Test, program: "busybox", packages: &["busybox-static"] },
     Need { purpose: For::Test, program: "curl", packages: &["curl", "ca-certificates"] },
     Need { purpose: For::Test, program: "mkfs.ext4", packages: &["e2fsprogs"] },
     Need { purpose: For::Test, program: "ps", packages: &["procps"] },

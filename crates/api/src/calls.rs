@@ -16,7 +16,7 @@ use crate::container::{
 };
 use crate::filters::Filters;
 use crate::go::{decode, encode};
-use crate::image::{ImageDelete, ImageInspect, ImageSummary, Platform, Volume, VolumeList};
+use crate::image::{ImageDelete, ImageInspect, ImageSummary, Platform};
 use crate::json::Json;
 use crate::network::Network;
 use crate::query::{Query, escape_path};
@@ -267,6 +267,12 @@ impl Client {
         self.order(Call::post(&path).query(query)).await
     }
 
+    /// `POST /containers/{id}/pause`, or with `false` `/unpause`.
+    pub async fn container_pause(&self, id: &str, pause: bool) -> Result<(), Error> {
+        let path = container(id, if pause { "/pause" } else { "/unpause" });
+        self.order(Call::post(&path)).await
+    }
+
     /// `POST /containers/{id}/rename`
     pub async fn container_rename(&self, id: &str, name: &str) -> Result<(), Error> {
         let path = container(id, "/rename");
@@ -459,7 +465,7 @@ impl Client {
     }
 }
 
-/// Networks and volumes.
+/// Networks.
 impl Client {
     /// `GET /networks`
     pub async fn network_list(&self, filters: &Filters) -> Result<Vec<Network>, Error> {
@@ -470,19 +476,6 @@ impl Client {
     /// `GET /networks/{id}`: decoded, and as it came.
     pub async fn network_inspect(&self, id: &str) -> Result<(Network, Json), Error> {
         let path = format!("/networks/{}", escape_path(id));
-        let raw = self.fetch_raw(Call::get(&path)).await?;
-        Ok((decode(&raw)?, Json::parse(&raw)?))
-    }
-
-    /// `GET /volumes`
-    pub async fn volume_list(&self, filters: &Filters) -> Result<VolumeList, Error> {
-        let query = Query::new().set_text("filters", &filters.to_param());
-        self.fetch(Call::get("/volumes").query(query)).await
-    }
-
-    /// `GET /volumes/{name}`: decoded, and as it came.
-    pub async fn volume_inspect(&self, name: &str) -> Result<(Volume, Json), Error> {
-        let path = format!("/volumes/{}", escape_path(name));
         let raw = self.fetch_raw(Call::get(&path)).await?;
         Ok((decode(&raw)?, Json::parse(&raw)?))
     }

@@ -1,4 +1,4 @@
-//! Bodies of the image endpoints (Engine API 1.51, tag *Image*), and of volumes' list.
+//! Bodies of the image endpoints (Engine API 1.51, tag *Image*).
 //!
 //! Field order, names and zero values are those of dockerd 28.5 with containerd's image store. This file holds
 //! no behaviour.
@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use crate::container::{Bytes, DriverData, HealthConfig, Set};
 use crate::go_struct;
-use crate::json::Json;
 
 go_struct! {
     /// An OCI content descriptor.
@@ -68,7 +67,7 @@ go_struct! {
     pub struct ImageProperties = "image.ImageProperties" {
         platform: Platform => "Platform",
         size: UnpackedSize => "Size",
-        containers: Vec<String> => "Containers",
+        containers: Option<Vec<String>> => "Containers",
     }
 
     /// The size of the unpacked layers.
@@ -184,30 +183,5 @@ go_struct! {
     pub struct AuthenticateOk = "registry.AuthenticateOKBody" {
         identity_token: String => "IdentityToken",
         status: String => "Status",
-    }
-
-    /// Answer of `GET /volumes`.
-    pub struct VolumeList = "volume.ListResponse" {
-        volumes: Vec<Volume> => "Volumes",
-        warnings: Option<Vec<String>> => "Warnings",
-    }
-
-    /// A volume.
-    pub struct Volume = "volume.Volume" {
-        created_at: String => "CreatedAt" omitempty,
-        driver: String => "Driver",
-        labels: Option<BTreeMap<String, String>> => "Labels",
-        mountpoint: String => "Mountpoint",
-        name: String => "Name",
-        options: Option<BTreeMap<String, String>> => "Options",
-        scope: String => "Scope",
-        status: Option<BTreeMap<String, Json>> => "Status" omitempty,
-        usage_data: Option<VolumeUsage> => "UsageData" omitempty,
-    }
-
-    /// How much a volume holds and who uses it.
-    pub struct VolumeUsage = "volume.UsageData" {
-        ref_count: i64 => "RefCount",
-        size: i64 => "Size",
     }
 }

@@ -1,7 +1,7 @@
 //! Docker's Engine API, version 1.51: its bodies as types and a client for it.
 //!
 //! * [`go`] and [`json`] give Go's JSON rules, on which Docker's clients rely; [`container`], [`host_config`],
-//!   [`image`], [`network`] and [`system`] are the bodies.
+//!   [`image`], [`network`], [`volume`] and [`system`] are the bodies.
 //! * [`Client`] speaks to an engine over a [`Transport`]: a unix socket, TCP, or a pipe in memory. Its calls are
 //!   in [`calls`].
 //! * [`stdcopy`], [`query`] and [`filters`] are the small formats beside JSON, for both sides.
@@ -10,19 +10,24 @@
 
 pub mod calls;
 pub mod container;
+pub mod event;
+pub mod event_calls;
 pub mod filters;
 pub mod go;
 pub mod host_config;
 pub mod image;
 pub mod image_calls;
 pub mod json;
+pub mod life_calls;
 pub mod network;
 pub mod query;
+pub mod stats;
 pub mod stdcopy;
 pub mod stream;
 pub mod system;
 pub mod transport;
 pub mod version;
+pub mod volume;
 
 mod client;
 mod error;

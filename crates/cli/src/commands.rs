@@ -1,5 +1,6 @@
 //! What each command does: one module for each kind, all against [`api::Client`].
 
+mod events;
 mod exec;
 mod history;
 mod image;
@@ -12,8 +13,11 @@ mod push;
 mod run;
 mod save;
 mod search;
+mod stats;
 mod system;
 mod task;
+mod update;
+mod volume;
 
 use std::sync::Arc;
 
@@ -93,7 +97,18 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Update => update::update(session, parsed).await,
+        Action::Stats => stats::stats(session, parsed).await,
+        Action::ContainerPrune => prune::containers(session, parsed).await,
+        Action::Pause => task::pause(session, parsed, true).await,
+        Action::Unpause => task::pause(session, parsed, false).await,
+        Action::Events => events::events(session, parsed).await,
         Action::Version => system::version(session, parsed).await,
+        Action::VolumeCreate => volume::create(session, parsed).await,
+        Action::VolumeInspect => inspect::volumes(session, parsed).await,
+        Action::VolumeList => volume::list(session, parsed).await,
+        Action::VolumePrune => prune::volumes(session, parsed).await,
+        Action::VolumeRemove => volume::remove(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }
@@ -156,16 +171,35 @@ fn platform(parsed: &Parsed) -> Result<Option<api::image::Platform>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
-    let parsed = oci::Platform::parse(text).map_err(|e| {
-        Error::failed(format!("invalid platform: {}: invalid argument", crate::error::chain(&e)))
-    })?;
-    Ok(Some(api::image::Platform {
+    platform_from(text).map(Some).map_err(|e| Error::failed(format!("invalid platform: {e}")))
+}
+
+fn platform_from(text: &str) -> Result<api::image::Platform, Error> {
+    let parsed = oci::Platform::parse(text)
+        .map_err(|e| Error::failed(format!("{}: invalid argument", crate::error::chain(&e))))?;
+    Ok(api::image::Platform {
         architecture: parsed.architecture,
         os: parsed.os,
         os_version: parsed.os_version,
         os_features: None,
         variant: parsed.variant,
-    }))
+    })
+}
+
+/// Docker's content trust, which asks a Notary server for signatures, is being retired and not here: who demands it
+/// gets no image that was not verified.
+fn no_content_trust(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    const VARIABLE: &str = "DOCKER_CONTENT_TRUST";
+    let wanted = match parsed.changed("disable-content-trust") {
+        true => !parsed.switch("disable-content-trust"),
+        false => variable(VARIABLE)
+            .is_some_and(|v| matches!(v.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")),
+    };
+    if !wanted {
+        return Ok(());
+    }
+    let text = format!("content trust (--disable-content-trust=false, {VARIABLE}) is not available");
+    Err(Error::Exit { code: crate::error::REFUSED, message: format!("{}: {text}", session.program) })
 }
 
 /// Shows a progress stream to its end; an error in it is the engine's last word.

@@ -16,8 +16,12 @@ pub struct Config {
     pub detach_keys: String,
     /// Default `--format` of `ps`.
     pub ps_format: String,
+    /// Default `--format` of `stats`.
+    pub stats_format: String,
     /// Default `--format` of `images`.
     pub images_format: String,
+    /// Default `--format` of `volume ls`.
+    pub volumes_format: String,
     /// The context in use; `default` and none are the same.
     pub current_context: String,
     /// It names or holds credentials for registries.
@@ -50,7 +54,9 @@ impl Config {
                 Config {
                     detach_keys: get("detachKeys"),
                     ps_format: get("psFormat"),
+                    stats_format: get("statsFormat"),
                     images_format: get("imagesFormat"),
+                    volumes_format: get("volumesFormat"),
                     current_context: get("currentContext"),
                     has_credentials: ["auths", "credHelpers", "credsStore"].iter().any(|key| {
                         json.get(key).is_some_and(|v| v.as_object().is_none_or(|pairs| !pairs.is_empty()))

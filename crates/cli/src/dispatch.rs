@@ -149,8 +149,9 @@ impl<'a> Dispatch<'a> {
                 self.command(command, &format!("{path} {}", command.name), word, &words[stop + 1..], global)
             }
             None => Err(Error::failed(format!(
-                "{}: unknown command: {path} {word}\n\nUsage:  {path}\n\nRun '{path} --help' for more information",
-                self.program()
+                "{}: unknown command: {path} {word}\n\nUsage:  {}\n\nRun '{path} --help' for more information",
+                self.program(),
+                group.usage_line(path)
             ))),
         }
     }

@@ -6,7 +6,9 @@ pub mod checks;
 pub mod container;
 pub mod image;
 pub mod image_commands;
+pub mod life;
 pub mod task;
+pub mod volume;
 
 use crate::grammar::{Arity, Command, Flag, Kind, State};
 
@@ -47,7 +49,18 @@ pub enum Action {
     Search,
     Info,
     Version,
+    VolumeCreate,
+    VolumeInspect,
+    VolumeList,
+    VolumePrune,
+    VolumeRemove,
     Completion,
+    Events,
+    Pause,
+    Unpause,
+    Update,
+    Stats,
+    ContainerPrune,
 }
 
 /// Text of `--format` for commands that print one object.
@@ -340,19 +353,19 @@ const CONTAINER: Cmd = Command {
         KILL,
         LOGS,
         Command { name: "ls", aliases: &["ps", "list"], ..PS },
-        later("pause", "Pause all processes within one or more containers"),
+        life::PAUSE,
         PORT,
-        later("prune", "Remove all stopped containers"),
+        life::PRUNE,
         RENAME,
         RESTART,
         RM,
         RUN,
         START,
-        later("stats", "Display a live stream of container(s) resource usage statistics"),
+        life::STATS,
         STOP,
         TOP,
-        later("unpause", "Unpause all processes within one or more containers"),
-        later("update", "Update configuration of one or more containers"),
+        life::UNPAUSE,
+        life::UPDATE,
         WAIT,
     ],
     ..BLANK
@@ -395,7 +408,7 @@ const SYSTEM: Cmd = Command {
             "dial-stdio",
             "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
         ),
-        later("events", "Get real time events from the server"),
+        life::EVENTS,
         INFO,
         later("prune", "Remove unused data"),
     ],
@@ -423,7 +436,7 @@ pub static ROOT: Cmd = Command {
         later("cp", "Copy files/folders between a container and the local filesystem"),
         CREATE,
         later("diff", "Inspect changes to files or directories on a container's filesystem"),
-        later("events", "Get real time events from the server"),
+        life::EVENTS,
         EXEC,
         later("export", "Export a container's filesystem as a tar archive"),
         image_commands::HISTORY,
@@ -440,7 +453,7 @@ pub static ROOT: Cmd = Command {
         later("manifest", "Manage Docker image manifests and manifest lists"),
         later("network", "Manage networks"),
         later("node", "Manage Swarm nodes"),
-        later("pause", "Pause all processes within one or more containers"),
+        life::PAUSE,
         later("plugin", "Manage plugins"),
         PORT,
         PS,
@@ -457,17 +470,17 @@ pub static ROOT: Cmd = Command {
         later("service", "Manage Swarm services"),
         later("stack", "Manage Swarm stacks"),
         START,
-        later("stats", "Display a live stream of container(s) resource usage statistics"),
+        life::STATS,
         STOP,
         later("swarm", "Manage Swarm"),
         SYSTEM,
         image_commands::TAG,
         TOP,
         later("trust", "Manage trust on Docker images"),
-        later("unpause", "Unpause all processes within one or more containers"),
-        later("update", "Update configuration of one or more containers"),
+        life::UNPAUSE,
+        life::UPDATE,
         VERSION,
-        later("volume", "Manage volumes"),
+        volume::VOLUME,
         WAIT,
     ],
     ..BLANK

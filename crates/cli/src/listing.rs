@@ -6,6 +6,9 @@
 pub mod containers;
 pub mod history;
 pub mod images;
+pub mod stats;
+pub mod tree;
+pub mod volumes;
 
 use std::rc::Rc;
 

@@ -11,8 +11,18 @@ use crate::template::Value;
 use crate::template::number;
 
 /// Fields that are maps with text values.
-const TEXT_MAPS: &[&str] =
-    &["Annotations", "Data", "Details", "DriverOpts", "Labels", "Options", "StorageOpt", "Sysctls", "Tmpfs"];
+const TEXT_MAPS: &[&str] = &[
+    "Annotations",
+    "Attributes",
+    "Data",
+    "Details",
+    "DriverOpts",
+    "Labels",
+    "Options",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+];
 /// Fields that are maps with other values.
 const MAPS: &[&str] =
     &["EndpointsConfig", "ExposedPorts", "IndexConfigs", "Networks", "PortBindings", "Runtimes", "Volumes"];

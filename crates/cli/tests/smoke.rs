@@ -178,9 +178,8 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (
             &["run", "--disable-content-trust=false", "y"][..],
             125,
-            "tare: the option --disable-content-trust is not available yet\n",
+            "tare: content trust (--disable-content-trust=false, DOCKER_CONTENT_TRUST) is not available\n",
         ),
-        (&["rm", "--link", "a"], 125, "tare: the option --link is not available yet\n"),
         (&["build", "."], 1, "tare: 'tare build' is not available yet\n"),
         (&["volume", "ls"], 1, "tare: 'tare volume' is not available yet\n"),
         (&["--tls", "ps"], 125, "tare: the option --tls is not available yet\n"),

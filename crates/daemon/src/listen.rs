@@ -1,17 +1,19 @@
 //! `tare daemon`: its flags, its sockets, its end.
 //!
-//! Invariants: a socket of an engine that still answers is never replaced; the socket is the host's root, so that
+//! Invariants: a socket of an engine that lives is never replaced, and of two that start at once exactly one gets
+//! it: whoever listens holds a lock beside the socket, in the run root, until it ends; the socket is the host's root, so that
 //! it is 0660 and belongs to the group `tare` where there is one; containers go on when the daemon ends.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::Engine;
+use engine::{Engine, Lock};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -105,8 +107,17 @@ fn socket_path(host: &str) -> Result<PathBuf, Error> {
     }
 }
 
+/// A socket that is listened on, and the right to it.
+#[derive(Debug)]
+pub struct Listening {
+    /// Takes clients.
+    pub listener: StdListener,
+    /// As long as it is held, nobody else takes the socket's place.
+    pub claim: Lock,
+}
+
 /// Binds a socket. One that nobody listens on any more is replaced.
-pub fn bind(path: &Path) -> Result<StdListener, Error> {
+pub fn bind(path: &Path, run_root: &Path) -> Result<Listening, Error> {
     let failed = |call| move |source: io::Error| Error::Socket { path: path.to_owned(), call, source };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::Address(path.display().to_string()));
@@ -115,7 +126,7 @@ pub fn bind(path: &Path) -> Result<StdListener, Error> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, rustix::fs::Mode::empty());
     let folder = folder.map_err(|e| failed("open")(e.into()))?;
-    // Held until the daemon ends: of two daemons that start at once only one may look and replace.
+    let claim = claim(path, folder.as_fd(), name, run_root)?;
     let mut short = path.to_owned();
     if path.as_os_str().len() >= SUN_PATH_LEN {
         short = Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
@@ -126,7 +137,22 @@ pub fn bind(path: &Path) -> Result<StdListener, Error> {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(failed("chown"))?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed("chmod"))?;
-    Ok(socket)
+    Ok(Listening { listener: socket, claim })
+}
+
+/// The lock of a socket's place: without it nobody may look there, replace, or take away. The file stays, since
+/// one that is removed could be locked twice.
+fn claim(path: &Path, folder: BorrowedFd<'_>, name: &OsStr, run_root: &Path) -> Result<Lock, Error> {
+    let failed = |call| move |source: io::Error| Error::Socket { path: path.to_owned(), call, source };
+    // The folder by its inode: two names of one folder are one place.
+    let stat = rustix::fs::fstat(folder).map_err(|e| failed("fstat")(e.into()))?;
+    let name: String = name.as_encoded_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let file = format!("socket-{:x}-{:x}-{}.lock", stat.st_dev, stat.st_ino, name);
+    fs::create_dir_all(run_root).map_err(failed("mkdir"))?;
+    let root = fs::File::open(run_root).map_err(failed("open"))?;
+    let lock = Lock::try_exclusive(root.as_fd(), &file);
+    let lock = lock.map_err(|e| failed("lock")(io::Error::from_raw_os_error(e.errno())))?;
+    lock.ok_or_else(|| Error::InUse(path.to_owned()))
 }
 
 fn remove_stale(path: &Path, short: &Path) -> Result<(), Error> {
@@ -185,7 +211,10 @@ pub fn main(engine: Engine, args: &[String]) -> Result<(), String> {
 
 fn serve(engine: Engine, args: &[String]) -> Result<(), Error> {
     let paths = parse(args, &engine.options().run_root)?;
-    let listeners = paths.iter().map(|path| bind(path)).collect::<Result<Vec<_>, _>>()?;
+    let run_root = engine.options().run_root.clone();
+    let listeners = paths.iter().map(|path| bind(path, &run_root)).collect::<Result<Vec<_>, _>>()?;
+    // Held until the sockets are gone.
+    let (listeners, _claims): (Vec<_>, Vec<_>) = listeners.into_iter().map(|l| (l.listener, l.claim)).unzip();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -217,7 +246,7 @@ fn serve(engine: Engine, args: &[String]) -> Result<(), Error> {
     // Blocking calls under way must not hold up the end.
     runtime.shutdown_timeout(FAREWELL);
     for path in &paths {
-        // Another engine finds out by itself that nobody listens.
+        // Still ours: nobody else can have bound here. Another engine finds out by itself that nobody listens.
         let _ = fs::remove_file(path);
     }
     result
@@ -331,15 +360,15 @@ mod tests {
     fn only_a_dead_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
-        let first = bind(&path).unwrap();
+        let first = bind(&path, folder.path()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(bind(&path), Err(Error::InUse(_))));
+        assert!(matches!(bind(&path, folder.path()), Err(Error::InUse(_))));
         drop(first);
-        let second = bind(&path).unwrap();
+        let second = bind(&path, folder.path()).unwrap();
         drop(second);
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(bind(&file), Err(Error::NotASocket(_))));
+        assert!(matches!(bind(&file, folder.path()), Err(Error::NotASocket(_))));
     }
 
     #[test]
@@ -347,7 +376,46 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("x".repeat(100)).join("y".repeat(100));
         let path = deep.join("a.sock");
-        let _first = bind(&path).unwrap();
-        assert!(matches!(bind(&path), Err(Error::InUse(_))));
+        let _first = bind(&path, folder.path()).unwrap();
+        assert!(matches!(bind(&path, folder.path()), Err(Error::InUse(_))));
+    }
+
+    /// A socket file that a killed engine left is replaced by exactly one of those that race for it, and the one
+    /// who got it is reached there.
+    #[test]
+    fn one_of_many_replaces_a_dead_socket() {
+        for round in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.sock");
+            drop(StdListener::bind(&path).unwrap());
+            let start = std::sync::Barrier::new(4);
+            // All stay until everybody has tried.
+            let won: Vec<Result<Listening, Error>> = std::thread::scope(|scope| {
+                let tries = (0..4).map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        bind(&path, folder.path())
+                    })
+                });
+                tries.collect::<Vec<_>>().into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            let lost = won.iter().filter(|w| matches!(w, Err(Error::InUse(_)))).count();
+            assert_eq!((won.iter().filter(|w| w.is_ok()).count(), lost), (1, 3), "round {round}: {won:?}");
+            std::os::unix::net::UnixStream::connect(&path).unwrap();
+            let listener = &won.iter().flatten().next().unwrap().listener;
+            listener.accept().unwrap();
+        }
+    }
+
+    /// An engine that lives but listens not yet, or not any more, keeps its place.
+    #[test]
+    fn a_claim_is_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let first = bind(&path, folder.path()).unwrap();
+        drop(first.listener);
+        assert!(matches!(bind(&path, folder.path()), Err(Error::InUse(_))));
+        drop(first.claim);
+        bind(&path, folder.path()).unwrap();
     }
 }

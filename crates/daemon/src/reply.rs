@@ -155,7 +155,14 @@ fn with(status: StatusCode, content_type: &'static str, body: ReplyBody) -> Repl
 /// A message of a progress stream as dockerd writes it: HTML characters escaped (these messages, unlike all other
 /// JSON, go through Go's default encoder) and ended by CR LF.
 pub(crate) fn message_line(message: &Message) -> Bytes {
-    let plain = encode(message);
+    let mut out = escaped(message);
+    out.extend_from_slice(b"\r\n");
+    Bytes::from(out)
+}
+
+/// JSON as Go's default encoder writes it: HTML characters are escaped.
+pub(crate) fn escaped<T: Go>(body: &T) -> Vec<u8> {
+    let plain = encode(body);
     let mut out = Vec::with_capacity(plain.len() + 2);
     for byte in plain.bytes() {
         match byte {
@@ -165,8 +172,7 @@ pub(crate) fn message_line(message: &Message) -> Bytes {
             other => out.push(other),
         }
     }
-    out.extend_from_slice(b"\r\n");
-    Bytes::from(out)
+    out
 }
 
 /// The message that ends a stream with an error.

@@ -1,15 +1,15 @@
 //! Taking over a connection for raw bytes, as attach and exec do (dockerd: *hijacking*).
 //!
 //! With `Upgrade: tcp` the answer is 101 and the connection itself. Without, dockerd writes a 200 without any
-//! framing and then raw bytes; HTTP libraries cannot do that, so the output is the answer's body and the request's
-//! body is the input: to a client that reads HTTP it is the same.
+//! framing and then raw bytes up to the end of the connection. Of HTTP that is version 1.0 (RFC 9112, 6.3, rule 8):
+//! the output is such an answer's body, and the request's body is the input.
 
 use std::future::Future;
 use std::io;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -45,7 +45,8 @@ pub(crate) fn take_over(
             call.upgrade.take().ok_or_else(|| Refusal::internal("the connection is taken already"))?;
         (upgraded(content_type), Source::Upgrade(upgrade))
     } else {
-        let (sender, answer) = reply::stream(RAW);
+        let (sender, mut answer) = reply::stream(RAW);
+        *answer.version_mut() = Version::HTTP_10;
         let (ours, theirs) = tokio::io::duplex(CHUNK_LEN);
         let (reader, writer) = tokio::io::split(theirs);
         tokio::spawn(send_output(reader, sender));

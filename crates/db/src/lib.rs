@@ -13,6 +13,8 @@ mod value;
 pub use value::{Row, Value};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rustix::fs::{CWD, FileType, Mode};
+use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,6 +60,14 @@ pub enum Error {
     Nfs {
         /// The file.
         path: PathBuf,
+    },
+    /// Others could read it, and its mode cannot be changed.
+    #[error("cannot make database {path:?} private")]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
     },
     /// A newer program wrote it.
     #[error(
@@ -118,6 +128,7 @@ impl Database {
     /// Opens the database at `path`, making it (0600) and bringing its schema up to date.
     pub fn open(path: &Path, durability: Durability, migrations: &[Migration]) -> Result<Self> {
         refuse_nfs(path)?;
+        keep_private(path)?;
         let open_error = |source| Error::Open { path: path.to_path_buf(), source };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -268,6 +279,26 @@ fn pending<'m>(
         }
     }
     Ok(migrations.iter().filter(|m| m.version > version_of(m.component)).collect())
+}
+
+/// SQLite would make the file by the process's umask; its log and index get the mode of the file (`findCreateFileMode`
+/// of os_unix.c). The file is not opened for this: closing it would drop the locks of another connection of this
+/// process (fcntl(2), "Advisory record locking"). What is no regular file is SQLite's to refuse.
+fn keep_private(path: &Path) -> Result<()> {
+    let private = Mode::RUSR | Mode::WUSR;
+    let changed = match rustix::fs::lstat(path) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+            let others = Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO);
+            if others { rustix::fs::chmod(path, private) } else { Ok(()) }
+        }
+        Err(Errno::NOENT) => match rustix::fs::mknodat(CWD, path, FileType::RegularFile, private, 0) {
+            // Another process was first. A missing folder is the open's error to tell.
+            Err(Errno::EXIST | Errno::NOENT) => Ok(()),
+            other => other,
+        },
+        _ => Ok(()),
+    };
+    changed.map_err(|source| Error::Mode { path: path.to_path_buf(), source })
 }
 
 fn refuse_nfs(path: &Path) -> Result<()> {

@@ -15,6 +15,27 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
+fn nobody_else_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = folder("mode");
+    let path = dir.join("x.db");
+    // One from before, by a wide umask.
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let _open = [path, dir.join("new.db")].map(|path| {
+        let db = Database::open(&path, Durability::Durable, &[FIRST]).unwrap();
+        db.write(|t| t.execute("INSERT INTO t VALUES ('a', 1)", &[])).unwrap();
+        db
+    });
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+    }
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 6, "each with its log and its index");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn rows_migrations_and_names() {
     let dir = folder("rows");
     let path = dir.join("x.db");

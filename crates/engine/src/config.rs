@@ -49,7 +49,7 @@ pub struct ContainerConfig {
     pub entrypoint: Option<Vec<String>>,
     /// The image as the client named it.
     pub image: String,
-    /// Paths of anonymous volumes that the image declares.
+    /// Paths of anonymous volumes, the image's and the client's.
     pub volumes: BTreeSet<String>,
     /// Working directory; the image's, or `/`.
     pub working_dir: String,
@@ -61,7 +61,7 @@ pub struct ContainerConfig {
     pub stop_timeout: Option<i64>,
     /// The image's `ONBUILD` lines, only shown.
     pub on_build: Vec<String>,
-    /// The image's health check, only shown until health checks are supported.
+    /// How its health is checked; the image's where it says nothing.
     pub healthcheck: Option<Health>,
 }
 
@@ -87,7 +87,7 @@ pub struct Health {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostConfig {
-    /// `source:target[:options]` with absolute sources.
+    /// `source:target[:mode]`; a source that is no absolute path is a volume.
     pub binds: Vec<String>,
     /// The container's network.
     pub network: NetworkMode,
@@ -142,6 +142,12 @@ pub struct HostConfig {
     /// `c 1:3 rwm`: more that it may use.
     #[serde(skip_serializing_if = "is_default")]
     pub device_cgroup_rules: Vec<String>,
+    /// Devices asked of a driver (`--gpus`, devices by name).
+    #[serde(skip_serializing_if = "is_default")]
+    pub device_requests: Vec<DeviceRequest>,
+    /// Options of its own layer.
+    #[serde(skip_serializing_if = "is_default")]
+    pub storage_opt: BTreeMap<String, String>,
     /// Names and addresses for its resolver.
     #[serde(skip_serializing_if = "is_default")]
     pub dns: Dns,
@@ -160,6 +166,15 @@ pub struct HostConfig {
     /// The runtime as the client named it; there is one.
     #[serde(skip_serializing_if = "is_default")]
     pub runtime: String,
+    /// Mounts with all their options (`--mount`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub mounts: Vec<crate::MountRequest>,
+    /// `name[:ro]`: containers whose volumes it gets, too.
+    #[serde(skip_serializing_if = "is_default")]
+    pub volumes_from: Vec<String>,
+    /// The driver of volumes that name none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub volume_driver: String,
 }
 
 /// Limits beyond memory, CPUs and processes (Docker's `Resources`); 0 or empty = none.
@@ -266,6 +281,22 @@ pub struct DeviceMapping {
     pub permissions: String,
 }
 
+/// Devices asked of a driver. Shown as it was asked for: no list is not an empty one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceRequest {
+    /// `cdi`, `nvidia`, or empty: whoever has the capabilities.
+    pub driver: String,
+    /// How many; -1 = all.
+    pub count: i64,
+    /// Which.
+    pub device_ids: Option<Vec<String>>,
+    /// Sets of words, one of which the driver must have.
+    pub capabilities: Option<Vec<Vec<String>>>,
+    /// For the driver.
+    pub options: Option<BTreeMap<String, String>>,
+}
+
 /// What a container's resolver is told in place of the host's, and its additional names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -281,7 +312,7 @@ pub struct Dns {
 }
 
 /// What most containers do not ask for is not written into their records, which `ps` reads all.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -11,9 +11,13 @@
 //!
 //! This crate does not know HTTP, JSON bodies, terminals or command lines.
 
+pub mod cdi;
 mod config;
+mod device_requests;
 mod error;
+mod ipc;
 mod machine;
+mod name_pattern;
 mod paths;
 mod reconcile;
 mod restart;
@@ -21,22 +25,27 @@ mod state;
 mod trace;
 
 pub mod containers;
+pub mod events;
 pub mod images;
+pub mod mounts;
 pub mod networks;
 pub mod spec;
 pub mod system;
 pub mod tasks;
+pub mod volumes;
 
 pub use config::{
-    ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, Dns, Health, HostConfig, Limits,
-    LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
+    ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig,
+    Limits, LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
 pub use containers::{Container, EndpointState, ListFilter, State, Status};
 pub use error::{Error, Kind, Result};
+pub use mounts::{MountPoint, MountRequest};
 pub use paths::Paths;
 pub use reconcile::Reconciled;
 pub use state::time_text;
 pub use sys::clock::Time;
+pub use sys::lock::Lock;
 pub use trace::TraceSink;
 
 use std::path::PathBuf;

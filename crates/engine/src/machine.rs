@@ -159,8 +159,13 @@ pub(crate) fn has_apparmor() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.first() == Some(&b'Y'))
 }
 
+/// Whether SELinux confines processes here.
+pub(crate) fn has_selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
+}
+
 /// An errno's text as Go has it: lower case.
-fn go_text(errno: rustix::io::Errno) -> String {
+pub(crate) fn go_text(errno: rustix::io::Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

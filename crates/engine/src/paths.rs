@@ -4,7 +4,8 @@
 //! DATA (0710)                            RUN (0711, tmpfs)
 //!   tare.db                                run.db
 //!   content/ snapshots/  (crate store)     tare.sock        the daemon's socket
-//!   containers/ID/       (0700)            locks/           network, reconcile, ID: OFD locks
+//!   volumes/NAME/_data   (0701)            locks/           network, reconcile, ID: OFD locks
+//!   containers/ID/       (0700)
 //!     ID-json.log[.N[.gz]]  exit.json      ID/  (0700)      config.json, alive, shim.sock
 //!     hosts hostname resolv.conf           trace/           --explain records
 //! ```
@@ -53,6 +54,21 @@ impl Paths {
     /// The container's json-file log.
     pub fn log(&self, id: &str) -> PathBuf {
         self.container(id).join(format!("{id}-json.log"))
+    }
+
+    /// `DATA/volumes`.
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
+    /// `DATA/volumes/NAME`.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.volumes().join(name)
+    }
+
+    /// `DATA/volumes/NAME/_data`.
+    pub fn volume_data(&self, name: &str) -> PathBuf {
+        self.volume(name).join("_data")
     }
 
     /// `RUN/ID`: the shim's folder.

@@ -93,6 +93,7 @@ impl Engine {
         }
         // A run root on a disk has outlived the boot that its rows are of.
         for (id, _) in state.tasks()? {
+            let _ = crate::ipc::detach(&self.paths().task(&id));
             let _ = std::fs::remove_dir_all(self.paths().task(&id));
         }
         state.forget_boot()?;
@@ -137,13 +138,15 @@ impl Engine {
             }
         }
         for key in snapshots.keys()? {
-            if !known.contains(&key) {
+            // An image that a container mounts has a snapshot of its own: ID-INDEX.
+            let owner = key.split('-').next().unwrap_or_default();
+            if !known.contains(owner) {
                 snapshots.remove(&key)?;
                 removed += 1;
             }
         }
         snapshots.empty_trash()?;
-        Ok(removed)
+        Ok(removed + self.reconcile_volumes()?)
     }
 
     /// What `system uninstall` removes, in words; with `dry` nothing is touched, and what stands in the way

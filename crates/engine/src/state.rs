@@ -6,6 +6,7 @@
 
 use crate::config::{ContainerConfig, HostConfig};
 use crate::error::{Error, Kind, Result};
+use crate::mounts::MountPoint;
 use crate::paths::Paths;
 use db::{Database, Durability, Migration, Value};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,9 @@ pub struct Record {
     pub config: ContainerConfig,
     /// What the host gives.
     pub host: HostConfig,
+    /// What is mounted into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountPoint>,
     /// How the last run went.
     #[serde(default)]
     pub last: LastRun,
@@ -83,6 +87,9 @@ pub struct LastRun {
     pub restarts: i64,
     /// Somebody has stopped or killed it since it was started.
     pub stopped_by_hand: bool,
+    /// What its health checks have found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<shim::health::Health>,
 }
 
 /// A task: what is true of a container only while it runs.
@@ -112,9 +119,15 @@ pub struct Task {
     /// Somebody has stopped or killed it.
     #[serde(default)]
     pub stopped_by_hand: bool,
+    /// Its processes are frozen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// It is stopped to be started again: `--rm` waits for another end.
     #[serde(default)]
     pub kept: bool,
+    /// Volumes that are mounted on the host for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<String>,
 }
 
 /// A container's place in the default bridge network.
@@ -157,7 +170,8 @@ pub struct State {
 
 impl State {
     pub(crate) fn open(paths: &Paths) -> Result<Self> {
-        let migrations: Vec<Migration> = DURABLE.iter().chain(store::MIGRATIONS).copied().collect();
+        let others = store::MIGRATIONS.iter().chain([&crate::volumes::MIGRATION]);
+        let migrations: Vec<Migration> = DURABLE.iter().chain(others).copied().collect();
         let durable = Database::open(&paths.data.join("tare.db"), Durability::Durable, &migrations)?;
         Ok(Self { durable: Arc::new(durable), run: OnceLock::new(), run_path: paths.run.join("run.db") })
     }
@@ -181,7 +195,11 @@ impl State {
         let values: [Value<'_>; 4] =
             [(&record.id).into(), (&record.name).into(), record.created_ns.into(), (&text).into()];
         let insert = "INSERT INTO containers VALUES (?1, ?2, ?3, ?4)";
-        self.with_free_name(record, |target| target.execute(insert, &values).map(drop))
+        self.with_free_name(record, |target| {
+            target.execute(insert, &values)?;
+            // A `--rm` container's volumes go with it.
+            if record.host.auto_remove { Ok(()) } else { crate::volumes::keep(target, &record.id) }
+        })
     }
 
     /// Keeps a container's new name; conflicts as with [`State::insert`].
@@ -226,8 +244,15 @@ impl State {
         })
     }
 
-    pub(crate) fn delete(&self, record: &Record) -> Result<()> {
+    /// Forgets a container; these volumes go with it, which is then the caller's work.
+    pub(crate) fn delete(&self, record: &Record, volumes: &[String]) -> Result<()> {
+        if record.host.auto_remove && !volumes.is_empty() {
+            self.doom_volumes(&record.id, volumes)?;
+        }
         self.of(record)?.write(|t| {
+            if !record.host.auto_remove {
+                crate::volumes::doom(t, &record.id, volumes)?;
+            }
             t.execute("DELETE FROM containers WHERE id = ?1", &[(&record.id).into()])?;
             Ok(())
         })
@@ -369,7 +394,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Error::new(Kind::Internal, format!("encode a record: {e}")))
 }
 
-fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
+pub(crate) fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|e| Error::new(Kind::Internal, format!("decode a record: {e}")))
 }
 

@@ -43,6 +43,8 @@ pub struct SystemInfo {
     pub id: String,
     /// Descriptors that this process has open.
     pub open_files: usize,
+    /// Qualified names of the devices that the Container Device Interface's files give.
+    pub devices: Vec<String>,
     /// Docker's warnings.
     pub warnings: Vec<String>,
 }
@@ -67,7 +69,10 @@ impl Engine {
         if !swap_limit {
             warnings.push("WARNING: No swap limit support".to_string());
         }
+        let cdi = crate::cdi::Registry::load();
+        warnings.extend(cdi.warnings());
         Ok(SystemInfo {
+            devices: cdi.names().map(str::to_string).collect(),
             containers: all.len(),
             running,
             stopped: all.len() - running,

@@ -1,7 +1,8 @@
 //! From an endpoint to an HTTP/1.1 connection: addresses, proxy, TLS, and plain HTTP where that is allowed.
 //!
 //! Invariant: without `lenient` (loopback, or named by an administrator) nothing is ever sent over plain HTTP to
-//! a registry, and its certificate was checked.
+//! a registry, and its certificate was checked. Loopback is said of the peer that a connection has, never of a
+//! name: an answer of DNS that mixes loopback with other addresses makes nobody else trusted.
 
 use crate::dns;
 use crate::endpoint::{Endpoint, Scheme};
@@ -78,14 +79,16 @@ async fn connect_tls(settings: &Settings, endpoint: &Endpoint) -> Result<Connect
         Some(proxy) => (tunnel(proxy, &endpoint.host, port).await?, false),
         None => {
             let addresses = dns::lookup(&endpoint.host).await?;
-            let lenient = endpoint.insecure || (is_loopback(&addresses) && !endpoint.official);
+            // What plain HTTP would then be tried with is filtered again.
+            let lenient = !reachable_plainly(endpoint, &addresses).is_empty();
             let dialled = dial(&addresses, port).await.map_err(|error| Failed {
                 // As dockerd: a refused port that nobody named may be open for plain HTTP.
                 fallback: lenient && endpoint.scheme == Scheme::Registry && endpoint.port.is_none(),
                 refused: true,
                 error,
             })?;
-            (dialled, is_loopback(&addresses))
+            let loopback = dialled.peer_addr().is_ok_and(|peer| is_loopback(peer.ip()));
+            (dialled, loopback)
         }
     };
     let lenient = endpoint.insecure || (loopback && !endpoint.official);
@@ -121,7 +124,19 @@ async fn connect_plain(settings: &Settings, endpoint: &Endpoint) -> Result<Conne
             let stream = reach(&proxy).await?;
             (stream, Some(proxy.user.map(|user| format!("Basic {}", STANDARD.encode(user)))))
         }
-        None => (dial(&dns::lookup(&endpoint.host).await?, port).await?, None),
+        None => {
+            let all = dns::lookup(&endpoint.host).await?;
+            let addresses = match endpoint.scheme {
+                // An address that says http: whoever gave it was checked for that.
+                Scheme::Http => all,
+                Scheme::Registry | Scheme::Https => reachable_plainly(endpoint, &all),
+            };
+            if addresses.is_empty() {
+                // It was loopback when it was found to speak no TLS, and is elsewhere now.
+                return Err(Error::Tls("http: server gave HTTP response to HTTPS client".to_owned()));
+            }
+            (dial(&addresses, port).await?, None)
+        }
     };
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Error::Connection)?;
     tokio::spawn(connection);
@@ -132,8 +147,14 @@ fn proxy(settings: &Settings, endpoint: &Endpoint, tls: bool, port: u16) -> Resu
     settings.proxies.of(tls, &endpoint.host, port).map_err(Error::Proxy)
 }
 
-fn is_loopback(addresses: &[IpAddr]) -> bool {
-    addresses.iter().any(IpAddr::is_loopback)
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Those of an endpoint's addresses to which a registry's requests may go without TLS.
+fn reachable_plainly(endpoint: &Endpoint, addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let may = |address: &IpAddr| endpoint.insecure || (is_loopback(*address) && !endpoint.official);
+    addresses.iter().copied().filter(may).collect()
 }
 
 async fn dial(addresses: &[IpAddr], port: u16) -> Result<TcpStream> {
@@ -210,5 +231,63 @@ fn handshake_error(error: &std::io::Error, host: &str) -> Error {
             std::io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
             _ => reason(error),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// Only the loopback addresses of a mixed answer may be spoken to without TLS.
+    #[test]
+    fn a_mixed_answer_trusts_only_loopback() {
+        let addresses: Vec<IpAddr> =
+            ["192.0.2.1", "127.0.0.1", "2001:db8::1", "::1", "::ffff:127.0.0.2", "::ffff:192.0.2.2"]
+                .map(|a| a.parse().unwrap())
+                .into();
+        for (authority, insecure, want) in [
+            ("mixed.example", "", "127.0.0.1 ::1 ::ffff:127.0.0.2"),
+            ("registry-1.docker.io", "", ""),
+            (
+                "mixed.example",
+                "mixed.example",
+                "192.0.2.1 127.0.0.1 2001:db8::1 ::1 ::ffff:127.0.0.2 ::ffff:192.0.2.2",
+            ),
+        ] {
+            let endpoint = Endpoint::new(authority, Scheme::Registry, &[insecure.to_owned()]).unwrap();
+            let got: Vec<String> =
+                reachable_plainly(&endpoint, &addresses).iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), want, "{authority} {insecure}");
+        }
+    }
+
+    /// A host that is no loopback is not spoken to plainly, even when its name was known to speak no TLS, and a
+    /// peer that is elsewhere must show a certificate.
+    #[tokio::test]
+    async fn a_peer_elsewhere_is_not_trusted() {
+        // An address of this machine that is not loopback; without one there is nothing to try.
+        let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let own = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr());
+        let Some(own) = own.ok().map(|a| a.ip()).filter(|a| !is_loopback(*a)) else {
+            eprintln!("skipped: this machine has no address beside loopback");
+            return;
+        };
+        for (address, trusted) in [(own, false), (IpAddr::from([127, 0, 0, 1]), true)] {
+            let listener = TcpListener::bind((address, 0)).await.unwrap();
+            let authority = format!("{address}:{}", listener.local_addr().unwrap().port());
+            // Speaks no TLS: hangs up at the first bytes.
+            let server = tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let _ = stream.read_u8().await;
+                }
+            });
+            let endpoint = Endpoint::new(&authority, Scheme::Registry, &[]).unwrap();
+            for plain in [false, true] {
+                let connected = connect(&Settings::default(), &endpoint, plain).await;
+                assert_eq!(connected.is_ok_and(|c| c.plain), trusted, "{authority} {plain}");
+            }
+            server.abort();
+        }
     }
 }

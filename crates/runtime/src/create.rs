@@ -83,7 +83,7 @@ pub(crate) struct Talk {
 }
 
 /// Clones init. What is wrong with the spec is said here; what init finds out, at [`Creating::advance`].
-pub fn create(options: CreateOptions<'_>) -> Result<Creating> {
+pub fn create(mut options: CreateOptions<'_>) -> Result<Creating> {
     let namespaces = Namespaces::from_spec(options.spec)?;
     validate::create(&options, &namespaces)?;
     let proof = SingleThread::check()?;
@@ -94,7 +94,8 @@ pub fn create(options: CreateOptions<'_>) -> Result<Creating> {
     let terminal = matches!(options.stdio, crate::Stdio::Terminal { .. });
     let open_gate = !matches!(options.gate, Gate::Hold);
     let context = Context::of(&options, &namespaces);
-    let sources = rootfs::prepare_sources(options.spec, options.bundle, &namespaces, proof)?;
+    let trees = std::mem::take(&mut options.trees);
+    let sources = rootfs::prepare_sources(options.spec, options.bundle, &namespaces, trees, proof)?;
     let init = Init { namespaces, sources, options, channel: child_end, proof };
     let mut caller_end = Some(caller_end);
     let child = clone(init, &mut caller_end)?;

@@ -212,11 +212,21 @@ fn run(job: &Exec<'_>) -> Result<()> {
             job.channel.report(&Report::Warning(warning))?;
         }
     }
+    let_go(job)?;
     identity.assume()?;
     identity::enter_cwd(process)?;
     let program = program::find(process, 0)?;
     identity.filter_last()?;
     program.exec(options.preserve_fds)
+}
+
+/// From here on paths are the container's: a folder of the host's that the caller has open must not be reached by
+/// one through /proc/self/fd (CVE-2024-21626). The owners in the copied memory are never dropped: see [`main`].
+fn let_go(job: &Exec<'_>) -> Result<()> {
+    let sink = trace::current_sink();
+    let mut keep = vec![job.channel.as_fd()];
+    keep.extend(sink.as_ref().map(|sink| sink.as_fd()));
+    Ok(sys::descriptors::close_all_but(init::FIRST_AFTER_STDIO + job.options.preserve_fds, &keep)?)
 }
 
 /// All namespaces in one call: the kernel enters the user namespace first and checks the others with its rights.

@@ -15,11 +15,10 @@ use crate::protocol::Report;
 use crate::rootfs::{self, Rootfs, Sources};
 use crate::{CreateOptions, Gate, Stdio, console, create, identity, limits, network, program, validate};
 use oci::runtime::{NamespaceKind, Process};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use sys::process::SingleThread;
 use sys::trace;
 
@@ -121,13 +120,10 @@ fn setup(init: &Init<'_>) -> Result<()> {
     }
     sysctls(init)?;
     identity::label(process)?;
-    // A fifo is opened through /proc, which the container may not have.
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let own_fds = rustix::fs::open("/proc/self/fd", flags, Mode::empty()).what(|| "open(/proc/self/fd)")?;
     let slave = root(init, process)?;
-    let_go(init, slave.as_ref(), &own_fds)?;
+    let_go(init, slave.as_ref())?;
     stdio(&init.options.stdio, slave.as_ref(), process)?;
-    pass_gate(init, process, &own_fds)
+    pass_gate(init, process)
 }
 
 /// Into the container's namespaces and, in a user namespace, to its root.
@@ -259,9 +255,12 @@ fn root(init: &Init<'_>, process: &Process) -> Result<Option<OwnedFd>> {
 
 /// From here on nothing of the caller's is needed. Init may stand at its gate for hours, and would hold the
 /// caller's locks and sockets open all the time. Their owners in the copied memory are never dropped: see [`main`].
-fn let_go(init: &Init<'_>, slave: Option<&OwnedFd>, own_fds: &OwnedFd) -> Result<()> {
+///
+/// No folder may stay open: the paths that follow are the container's, and one through /proc/self/fd would be on
+/// the host (CVE-2024-21626).
+fn let_go(init: &Init<'_>, slave: Option<&OwnedFd>) -> Result<()> {
     let options = &init.options;
-    let mut keep = vec![init.channel.as_fd(), own_fds.as_fd()];
+    let mut keep = vec![init.channel.as_fd()];
     keep.extend(slave.map(AsFd::as_fd));
     if let Stdio::Pipes { stdin, stdout, stderr } = &options.stdio {
         keep.extend([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
@@ -305,12 +304,8 @@ pub(crate) fn stdio(stdio: &Stdio, slave: Option<&OwnedFd>, process: &Process) -
 }
 
 /// The process's own identity, the gate, and the end of this program.
-fn pass_gate(init: &Init<'_>, process: &Process, own_fds: &OwnedFd) -> Result<()> {
+fn pass_gate(init: &Init<'_>, process: &Process) -> Result<()> {
     let options = &init.options;
-    let fifo = match &options.gate {
-        Gate::Fifo(fifo) => Some((own_fds, fifo.as_fd())),
-        Gate::Immediate | Gate::Hold => None,
-    };
     let identity = Identity::of(process, options.spec)?;
     if !init.namespaces.is_private(NamespaceKind::User) {
         for warning in limits::rlimits(process)? {
@@ -323,24 +318,23 @@ fn pass_gate(init: &Init<'_>, process: &Process, own_fds: &OwnedFd) -> Result<()
     let program = program::find(process, options.listen_fds)?;
 
     init.channel.report(&Report::Ready)?;
-    match fifo {
-        Some((own_fds, fifo)) => wait_at_fifo(own_fds, fifo)?,
-        None if matches!(options.gate, Gate::Hold) => init.channel.wait_go()?,
-        None => {}
+    match &options.gate {
+        Gate::Fifo(fifo) => wait_at_fifo(fifo)?,
+        Gate::Hold => init.channel.wait_go()?,
+        Gate::Immediate => {}
     }
     hooks::run(HookPhase::StartContainer, hook_state(init), init.proof)?;
     identity.filter_last()?;
     program.exec(init.options.preserve_fds)
 }
 
-/// Blocks until `start` opens the other end.
-fn wait_at_fifo(own_fds: &OwnedFd, fifo: BorrowedFd<'_>) -> Result<()> {
-    let name = fifo.as_raw_fd().to_string();
-    let opened = loop {
-        match rustix::fs::openat(own_fds, &name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+/// Blocks until `start` has written its byte.
+fn wait_at_fifo(fifo: &OwnedFd) -> Result<()> {
+    loop {
+        match rustix::io::read(fifo, &mut [0; 1]) {
             Err(Errno::INTR) => {}
-            other => break other.what(|| "open exec fifo")?,
+            Err(e) => return Err(e).what(|| "read exec fifo"),
+            Ok(_) => return Ok(()),
         }
-    };
-    sys::durable::write_all(opened.as_fd(), b"0").what(|| "write exec fifo")
+    }
 }

@@ -83,8 +83,8 @@ pub struct WindowSize {
 pub enum Gate {
     /// Nothing: `execve` follows as soon as everything is set up.
     Immediate,
-    /// A fifo (an `O_PATH` descriptor of it): init opens it for writing, which blocks until somebody
-    /// opens it for reading. Outlives the caller: the command line's `create` and `start`.
+    /// A fifo, open for both directions: init reads until somebody has written a byte. Outlives the caller: the
+    /// command line's `create` and `start`.
     Fifo(OwnedFd),
     /// [`Created::start`] releases it. Init ends if the caller dies first.
     Hold,
@@ -102,6 +102,8 @@ pub struct CreateOptions<'a> {
     /// Mounted inside the container's new mount namespace, in this order, before anything else; their
     /// targets are host paths (the first one is normally the root itself). Empty: `root.path` as it is.
     pub rootfs: Vec<sys::mount::Mount>,
+    /// Detached trees in place of the sources of bind mounts, with their mounts' places in the spec.
+    pub trees: Vec<(usize, OwnedFd)>,
     /// The cgroup that init is born in; `None` leaves it in the caller's.
     pub cgroup: Option<&'a cgroup::Cgroup>,
     /// Standard streams.
@@ -128,6 +130,7 @@ impl<'a> CreateOptions<'a> {
             spec,
             bundle,
             rootfs: Vec::new(),
+            trees: Vec::new(),
             cgroup: None,
             stdio: Stdio::Inherit,
             gate: Gate::Hold,

@@ -5,7 +5,7 @@
 //!   lock              held (OFD) while create, start or delete change something
 //!   state.json        0600, replaced atomically: what `state` answers from
 //!   config.json       0600, the spec as it was at create: exec must not see a later one
-//!   exec.fifo         0622, there between create and start: init waits at it
+//!   exec.fifo         0600, there between create and start: init waits at it
 //! ```
 //!
 //! Invariants. The folder's creation is what makes an id unique. `state.json` is there before the first side
@@ -218,21 +218,25 @@ impl Container {
         }
     }
 
-    /// Makes the fifo at which init waits; returns it as an O_PATH descriptor.
+    /// Makes the fifo at which init waits; returns it open for both directions, so that neither opening it nor
+    /// the lack of a writer is an event.
     pub fn make_fifo(&self) -> Result<OwnedFd> {
-        // 0622: init opens it as the container's user.
-        let old = rustix::process::umask(Mode::empty());
-        let made = mknodat(&self.dir, FIFO, FileType::Fifo, Mode::from(0o622), 0);
-        rustix::process::umask(old);
-        made.what(|| "mkfifo(exec.fifo)")?;
-        openat(&self.dir, FIFO, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .what(|| "open(exec.fifo, O_PATH)")
+        mknodat(&self.dir, FIFO, FileType::Fifo, Mode::from(0o600), 0).what(|| "mkfifo(exec.fifo)")?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&self.dir, FIFO, flags, Mode::empty()).what(|| "open(exec.fifo)")
     }
 
-    /// Opens the gate's other end: init's blocking open returns. Reading yields a byte from it.
-    pub fn open_fifo(&self) -> Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(&self.dir, FIFO, flags, Mode::empty()).what(|| "open exec fifo")
+    /// Lets init pass its gate; false when it is dead: nobody has the fifo open then (fifo(7): ENXIO).
+    pub fn open_gate(&self) -> Result<bool> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&self.dir, FIFO, flags, Mode::empty()) {
+            Err(Errno::NXIO) => Ok(false),
+            Err(e) => Err(e).what(|| "open exec fifo"),
+            Ok(fifo) => {
+                sys::durable::write_all(fifo.as_fd(), b"0").what(|| "write exec fifo")?;
+                Ok(true)
+            }
+        }
     }
 
     /// The gate is open for good.

@@ -404,6 +404,28 @@ fn hostile_images() {
 }
 
 #[test]
+fn no_folder_of_the_host_is_open_while_a_program_is_looked_up() {
+    let Some(host) = host("breakout") else { return };
+    // A static program that only the host has (CVE-2024-21626 by the program's path).
+    let outside = host.path().join("outside");
+    std::fs::copy(host.root().join("bin/busybox"), &outside).unwrap();
+    let outside = |number| format!("/proc/self/fd/{number}/../../../../../../../..{}", outside.display());
+    for number in 3..16 {
+        let mut spec = host.spec("true");
+        spec["process"]["args"] = json!([outside(number), "echo", "escaped"]);
+        let said = host.run(&spec);
+        assert!(said.code != 0 && !said.out.contains("escaped"), "init, fd {number}: {}", said.out);
+    }
+    host.write_spec(&host.spec("sleep 100"));
+    let tries: String =
+        (3..16).map(|number| format!("$RT exec c {} echo escaped; ", outside(number))).collect();
+    let said = host.sh(&format!("$RT create c; $RT start c; {tries} $RT delete -f c; true"));
+    assert!(!said.out.contains("escaped"), "exec: {}", said.out);
+    assert!(said.err.contains("/proc/self/fd/15"), "each was tried: {}", said.err);
+    host.check_clean();
+}
+
+#[test]
 fn the_program_in_the_container_cannot_be_written() {
     let Some(host) = host("exe") else { return };
     host.write_spec(&host.spec("true"));

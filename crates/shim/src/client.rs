@@ -54,6 +54,8 @@ pub struct Handed<'a> {
     pub netns: Option<BorrowedFd<'a>>,
     /// One socket for each of `Settings::ports`.
     pub ports: &'a [BorrowedFd<'a>],
+    /// One detached tree for each of `Settings::mounts`.
+    pub mounts: &'a [BorrowedFd<'a>],
 }
 
 /// Starts a shim. Blocks until it holds its lock and has said hello (bounded); the container is made by
@@ -103,6 +105,7 @@ impl Launching {
     pub fn finish(mut self, config: &Config, handed: Handed<'_>) -> Result<Connection> {
         let settings = &config.settings;
         if settings.ports.len() != handed.ports.len()
+            || settings.mounts.len() != handed.mounts.len()
             || settings.has_netns != handed.netns.is_some()
             || settings.trace != self.traced
         {
@@ -269,16 +272,19 @@ impl Connection {
 
     /// Hands over all descriptors of a launch, in as many frames as they need.
     fn hold(&mut self, handed: Handed<'_>) -> Result<()> {
-        let (mut netns, mut ports) = (handed.netns, handed.ports);
-        while netns.is_some() || !ports.is_empty() {
+        let (mut netns, mut ports, mut mounts) = (handed.netns, handed.ports, handed.mounts);
+        while netns.is_some() || !ports.is_empty() || !mounts.is_empty() {
             let mut fds: Vec<BorrowedFd<'_>> = netns.into_iter().collect();
             let (now, rest) = ports.split_at(ports.len().min(MAX_FRAME_FDS - fds.len()));
             fds.extend_from_slice(now);
-            let request = Request::Hold { netns: netns.is_some(), ports: now.len() as u16 };
+            let (trees, later) = mounts.split_at(mounts.len().min(MAX_FRAME_FDS - fds.len()));
+            fds.extend_from_slice(trees);
+            let (netns_too, ports_now, mounts_now) = (netns.is_some(), now.len() as u16, trees.len() as u16);
+            let request = Request::Hold { netns: netns_too, ports: ports_now, mounts: mounts_now };
             // Number 0 asks for no answer: a failure is that of `Create`.
             let frame = encode_frame(Kind::Request, 0, &protocol::encode(&request)?, fds.len())?;
             self.write(&frame, &fds)?;
-            (netns, ports) = (None, rest);
+            (netns, ports, mounts) = (None, rest, later);
         }
         Ok(())
     }

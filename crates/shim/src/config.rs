@@ -10,6 +10,10 @@ use sys::mount::{Mount, Source};
 
 /// The file's name in the run folder.
 pub const FILE: &str = "config.json";
+/// What events say of a container that was renamed while it ran.
+pub const EVENT_FILE: &str = "event.json";
+/// Its presence says that the container has been given a restart policy while it ran.
+pub const RESTARTS_FILE: &str = "restarts";
 /// The file's format.
 pub const VERSION: u32 = 1;
 /// The largest configuration: Docker's own seccomp profile is 20 kB, a spec with thousands of mounts 1 MB.
@@ -27,6 +31,9 @@ pub struct Config {
     pub rootfs: Vec<MountData>,
     /// The folder that relative paths of the spec belong to.
     pub bundle: PathBuf,
+    /// What the shim's own events say of the container (a file [`EVENT_FILE`] in the run folder goes before it).
+    #[serde(default)]
+    pub event: crate::journal::Attributes,
     /// `chroot` instead of pivot_root (a host that runs from its initramfs).
     #[serde(default)]
     pub no_pivot: bool,
@@ -72,6 +79,12 @@ pub struct Settings {
     /// One for each socket of a published port that is handed over, in their order.
     #[serde(default)]
     pub ports: Vec<Port>,
+    /// Mounts of the spec, by their place in it, for each of which a detached tree is handed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<usize>,
+    /// How its health is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<crate::health::Check>>,
     /// A descriptor for `sys::trace` records is handed over.
     #[serde(default)]
     pub trace: bool,

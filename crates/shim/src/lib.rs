@@ -17,6 +17,8 @@ pub mod client;
 pub mod config;
 mod error;
 pub mod exit;
+pub mod health;
+pub mod journal;
 pub mod log;
 mod monitor;
 mod peer;

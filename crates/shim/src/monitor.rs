@@ -7,8 +7,10 @@
 //!
 //! It does not know what a container is for, nor what happens after its exit.
 
+mod events;
 mod execs;
 mod exit;
+mod probe;
 mod requests;
 mod task;
 
@@ -54,8 +56,11 @@ pub struct Monitor {
     streams: Streams,
     ports: Ports,
     netns: Option<OwnedFd>,
+    /// Detached trees of mounts, until the container is made.
+    trees: Vec<OwnedFd>,
     task: Task,
     execs: Execs,
+    checks: probe::Checks,
     unclaimed: Vec<(i32, Ended)>,
     /// Descriptors that were handed over badly: the failure of `Create`.
     hold_failure: Option<Failure>,
@@ -95,8 +100,10 @@ impl Monitor {
             peers: Table::default(),
             ports: Ports::default(),
             netns: None,
+            trees: Vec::new(),
             task: Task::default(),
             execs: Execs::default(),
+            checks: probe::Checks::default(),
             unclaimed: Vec::new(),
             hold_failure: None,
             leaving_until_ns: None,
@@ -136,6 +143,7 @@ impl Monitor {
             Event::Stdin => self.streams.on_stdin(&self.poller),
             Event::Attached(id) => self.streams.on_attached(&self.poller, id, readiness),
             Event::Exec(id) => self.on_exec(id),
+            Event::Probe => self.on_probe(),
             Event::OutOfMemory => self.on_out_of_memory(),
             Event::Port(id) => self.ports.on_port(&self.poller, id),
             Event::Spliced(id, end) => self.ports.on_spliced(&self.poller, id, end, readiness),
@@ -148,7 +156,8 @@ impl Monitor {
         let now = boottime_ns();
         // Past it, only clients that still read are waited for, each with a deadline of its own.
         let leaving = self.leaving_until_ns.filter(|&at| at > now);
-        let deadlines = [self.streams.deadline_ns(), self.task.deadline_ns(), self.idle_at_ns, leaving];
+        let (streams, task) = (self.streams.deadline_ns(), self.task.deadline_ns());
+        let deadlines = [streams, task, self.checks.deadline_ns(), self.idle_at_ns, leaving];
         deadlines.into_iter().flatten().min()
     }
 
@@ -159,6 +168,10 @@ impl Monitor {
         }
         if self.task.deadline_ns().is_some_and(|at| now >= at) {
             self.on_task_deadline();
+        }
+        if self.checks.deadline_ns().is_some_and(|at| now >= at) {
+            self.on_check_deadline(now);
+            self.idle_at_ns = Some(now + IDLE_NS);
         }
         if self.idle_at_ns.is_some_and(|at| now >= at) {
             self.idle_at_ns = None;
@@ -329,15 +342,20 @@ pub(crate) fn read_settings(run_dir: &OwnedFd) -> Result<Settings> {
 
 /// The bytes of `config.json`.
 fn read_config(run_dir: &OwnedFd) -> Result<Vec<u8>> {
+    read_file(run_dir, config::FILE)
+}
+
+/// The bytes of a file in the run folder.
+fn read_file(run_dir: &OwnedFd, name: &str) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::openat(run_dir, config::FILE, flags, Mode::empty())
-        .map_err(Error::io("openat(config.json)"))?;
-    let size = rustix::fs::fstat(&fd).map_err(Error::io("fstat(config.json)"))?.st_size as u64;
+    let fd = rustix::fs::openat(run_dir, name, flags, Mode::empty())
+        .map_err(Error::io(format!("openat({name})")))?;
+    let size = rustix::fs::fstat(&fd).map_err(Error::io(format!("fstat({name})")))?.st_size as u64;
     let mut json = Vec::with_capacity(size.min(config::MAX_BYTES) as usize + 1);
     std::fs::File::from(fd)
         .take(config::MAX_BYTES)
         .read_to_end(&mut json)
-        .map_err(Error::io("read(config.json)"))?;
+        .map_err(Error::io(format!("read({name})")))?;
     Ok(json)
 }
 

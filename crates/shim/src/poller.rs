@@ -45,6 +45,8 @@ pub enum Event {
     Attached(u32),
     /// The start of an exec goes on.
     Exec(u32),
+    /// The health check that runs has written something.
+    Probe,
     /// The kernel ran out of the container's memory.
     OutOfMemory,
     /// Somebody connects to a published port.
@@ -71,6 +73,7 @@ impl Event {
             Self::Port(id) => (11, id),
             Self::Spliced(id, End::Client) => (12, id),
             Self::Spliced(id, End::Container) => (13, id),
+            Self::Probe => (14, 0),
             Self::Deadline => (0, 0),
         };
         kind << 32 | u64::from(id)
@@ -92,6 +95,7 @@ impl Event {
             11 => Self::Port(id),
             12 => Self::Spliced(id, End::Client),
             13 => Self::Spliced(id, End::Container),
+            14 => Self::Probe,
             _ => Self::Deadline,
         }
     }
@@ -178,6 +182,7 @@ mod tests {
             Event::Attached(7),
             Event::Exec(8),
             Event::OutOfMemory,
+            Event::Probe,
             Event::Port(9),
             Event::Spliced(1, End::Client),
             Event::Spliced(1, End::Container),

@@ -9,6 +9,7 @@
 //! that fails, nothing of the archive stays.
 
 mod changes;
+mod health;
 mod import;
 mod load;
 mod save;

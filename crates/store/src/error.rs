@@ -111,6 +111,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A tar entry that asks for more memory or more attributes than an entry may.
+    #[error("invalid tar entry {entry:?}: {what} exceeds the limit of {limit} bytes")]
+    EntryLimit {
+        /// The entry's path.
+        entry: String,
+        /// What is too large.
+        what: String,
+        /// The bound.
+        limit: u64,
+    },
     /// A tar entry that would lead outside of the layer.
     #[error("invalid tar entry {entry:?}: {what} leads outside of the layer")]
     Escape {

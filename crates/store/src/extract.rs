@@ -11,17 +11,18 @@
 //! a set-gid directory does not give its group to the files made in it.
 
 mod attributes;
+mod kept;
 mod lower;
 
 use crate::error::{Error, Result};
 use crate::snapshots::{Usage, disk_usage};
 use crate::tar_reader::{Entry, Kind, TarReader, broken};
 use attributes::Attributes;
+use kept::Kept;
 use lower::Lower;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -43,9 +44,7 @@ pub(crate) struct Extractor {
     root: Root,
     lower: Lower,
     open: Vec<(PathBuf, Rc<OwnedFd>)>,
-    directories: BTreeMap<PathBuf, Attributes>,
-    /// Names hidden by this layer, in case it also makes them.
-    whiteouts: HashSet<PathBuf>,
+    kept: Kept,
     root_is_opaque: bool,
     umask: u32,
     usage: Usage,
@@ -59,14 +58,13 @@ impl Extractor {
     pub(crate) fn new(target: &Path, lower: &[PathBuf]) -> Result<Self> {
         let lower = Lower::new(lower);
         let root = Root::open_dir(target)?;
-        let mut directories = BTreeMap::new();
-        directories.insert(PathBuf::new(), lower.directory(Path::new(""))?.unwrap_or_default());
+        let mut kept = Kept::new();
+        kept.directory(PathBuf::new(), lower.directory(Path::new(""))?.unwrap_or_default())?;
         Ok(Extractor {
             root,
             lower,
             open: Vec::new(),
-            directories,
-            whiteouts: HashSet::new(),
+            kept,
             root_is_opaque: false,
             umask: attributes::umask()?,
             usage: Usage::default(),
@@ -97,8 +95,7 @@ impl Extractor {
             if entry.kind != Kind::Directory {
                 return Err(broken("the root is not a directory"));
             }
-            self.directories.insert(path, Attributes::of(entry));
-            return Ok(());
+            return self.kept.directory(path, Attributes::of(entry));
         };
         let parent = path.parent().unwrap_or(Path::new("")).to_path_buf();
         if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT) {
@@ -122,7 +119,7 @@ impl Extractor {
                 let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(|e| call(entry, "stat", e))?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                    let hidden = self.whiteouts.contains(path);
+                    let hidden = self.kept.has_whiteout(path);
                     self.remove(dir, path, name).map_err(|e| call(entry, "unlink", e))?;
                     rustix::fs::mkdirat(dir, name, Mode::from(0o700)).map_err(|e| call(entry, "mkdir", e))?;
                     if hidden {
@@ -132,8 +129,7 @@ impl Extractor {
             }
             Err(e) => return Err(call(entry, "mkdir", e)),
         }
-        self.directories.insert(path.to_path_buf(), Attributes::of(entry));
-        Ok(())
+        self.kept.directory(path.to_path_buf(), Attributes::of(entry))
     }
 
     fn make_file<R: Read>(
@@ -289,11 +285,11 @@ impl Extractor {
         let dir = self.directory(parent).map_err(|e| failed(entry, e))?;
         match rustix::fs::mknodat(&*dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
             Ok(()) => {
-                self.whiteouts.insert(path);
+                self.kept.whiteout(path)?;
                 self.count_node();
                 Ok(())
             }
-            Err(Errno::EXIST) if self.directories.contains_key(&path) => {
+            Err(Errno::EXIST) if self.kept.has_directory(&path) => {
                 self.make_opaque(&path).map_err(|e| failed(entry, e))
             }
             Err(Errno::EXIST) => Ok(()),
@@ -314,7 +310,7 @@ impl Extractor {
             let path = PathBuf::from(&name);
             match rustix::fs::mknodat(&*root, &name, FileType::CharacterDevice, Mode::empty(), 0) {
                 Ok(()) => self.count_node(),
-                Err(Errno::EXIST) if self.directories.contains_key(&path) => self.make_opaque(&path)?,
+                Err(Errno::EXIST) if self.kept.has_directory(&path) => self.make_opaque(&path)?,
                 Err(Errno::EXIST) => {}
                 Err(e) => return Err(sys::Error::new(format!("mknodat({path:?}, 0:0)"), e).into()),
             }
@@ -344,7 +340,7 @@ impl Extractor {
     }
 
     fn is_below_whiteout(&self, path: &Path) -> bool {
-        path.ancestors().any(|p| self.whiteouts.contains(p))
+        path.ancestors().any(|p| self.kept.has_whiteout(p))
     }
 
     fn make_implied(&mut self, path: &Path) -> Result<OwnedFd> {
@@ -354,18 +350,18 @@ impl Extractor {
         for component in path.components() {
             let name = component.as_os_str();
             walked.push(name);
-            let hidden = self.whiteouts.contains(&walked);
+            let hidden = self.kept.has_whiteout(&walked);
             if hidden {
                 let error = |e| sys::Error::new(format!("unlinkat({walked:?})"), e);
                 rustix::fs::unlinkat(&at, name, AtFlags::empty()).map_err(error)?;
-                self.whiteouts.remove(&walked);
+                self.kept.forget_whiteout(&walked);
                 self.must_recount = true;
             }
             match rustix::fs::mkdirat(&at, name, Mode::from(0o700)) {
                 Ok(()) => {
                     // What was hidden and is made again has nothing below it.
                     let attributes = if hidden { None } else { self.lower.directory(&walked)? };
-                    self.directories.insert(walked.clone(), attributes.unwrap_or_default());
+                    self.kept.directory(walked.clone(), attributes.unwrap_or_default())?;
                     if hidden {
                         self.make_opaque(&walked)?;
                     }
@@ -393,22 +389,21 @@ impl Extractor {
 
     /// A later entry of the same name replaces an earlier one, whatever either is.
     fn remove(&mut self, dir: &OwnedFd, path: &Path, name: &OsStr) -> rustix::io::Result<()> {
-        self.whiteouts.remove(path);
+        self.kept.forget_whiteout(path);
         self.must_recount = true;
         match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {}
             other => return other,
         }
         self.open.clear();
-        self.directories.retain(|p, _| !p.starts_with(path));
-        self.whiteouts.retain(|p| !p.starts_with(path));
+        self.kept.forget_below(path);
         let whole = sys::root::proc_path(dir.as_fd()).join(name);
         // It opens each level relative to its parent and follows no link below this name.
         std::fs::remove_dir_all(whole).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
     }
 
     fn finish_directories(&mut self) -> Result<()> {
-        for (path, attributes) in std::mem::take(&mut self.directories) {
+        for (path, attributes) in self.kept.take_directories() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
             match self.root.open(&path, flags, 0) {
                 Ok(fd) => {

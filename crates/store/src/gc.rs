@@ -55,6 +55,17 @@ impl Store {
         Ok(collected)
     }
 
+    /// Takes away manifests of images that stay, and with the next collection what only these lead to. `false` when
+    /// somebody holds a lease: what is wanted here may be wanted there.
+    pub fn forget_variants(&self, manifests: &[Digest]) -> Result<bool> {
+        let Some(_exclusive) = Lease::exclude(self.content().root())? else { return Ok(false) };
+        for digest in manifests {
+            self.content().delete(digest)?;
+        }
+        Store::forget_sources(self.images(), manifests)?;
+        Ok(true)
+    }
+
     /// Writes `index.json`, so that other tools can read the store as an OCI layout.
     pub fn export_index(&self) -> Result<()> {
         let manifests = self.images().list()?.into_iter().map(exported).collect();
@@ -73,7 +84,7 @@ impl Store {
     }
 
     /// Blobs and chains that names and active snapshots lead to.
-    fn reachable(&self) -> Result<(HashSet<Digest>, HashSet<ChainId>)> {
+    pub(crate) fn reachable(&self) -> Result<(HashSet<Digest>, HashSet<ChainId>)> {
         let mut blobs = HashSet::new();
         let mut chains: HashSet<ChainId> = self.snapshots().active_parents()?.into_iter().collect();
         let mut pending: Vec<Descriptor> = self.images().list()?.into_iter().map(|i| i.target).collect();

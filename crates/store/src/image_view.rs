@@ -81,6 +81,14 @@ impl Store {
         Ok(all)
     }
 
+    /// What a target names, whether it is here or not: itself, or the manifests of its index, attestations too.
+    pub fn variants(&self, target: &Descriptor) -> Result<Vec<Descriptor>> {
+        match self.content().size(&target.digest)? {
+            Some(_) => Ok(self.index(target)?.map_or_else(|| vec![target.clone()], |index| index.manifests)),
+            None => Ok(vec![target.clone()]),
+        }
+    }
+
     /// The manifests of a target that are here: itself, or those of its index. No attestations.
     pub fn manifests(&self, target: &Descriptor) -> Result<Vec<Descriptor>> {
         let mut found = Vec::new();

@@ -101,8 +101,9 @@ impl Store {
 
     /// Loads all images of a `docker save` or OCI layout archive, plain, gzip or zstd. A `Loaded`
     /// prints as Docker's line.
-    pub fn load(&self, archive: impl Read) -> Result<Vec<Loaded>> {
-        archive::load(self, archive)
+    /// With a platform, only that one's variants stay.
+    pub fn load(&self, archive: impl Read, platform: Option<&oci::Platform>) -> Result<Vec<Loaded>> {
+        archive::load(self, archive, platform)
     }
 
     /// Prepares an archive of these images; `matcher` tells which platform a docker-archive's reader gets.
@@ -110,17 +111,9 @@ impl Store {
         Archive::plan(self, images, matcher)
     }
 
-    /// Makes an image of one tar, for this machine's platform; returns its id. `changes` are Dockerfile
-    /// instructions.
-    pub fn import(
-        &self,
-        tar: impl Read,
-        name: Option<&oci::Reference>,
-        message: &str,
-        changes: &[String],
-    ) -> Result<oci::Digest> {
-        let options = Import { name, message, changes, platform: None };
-        Ok(archive::import(self, tar, &options)?.digest)
+    /// Makes an image of one tar; returns its id.
+    pub fn import(&self, tar: impl Read, wanted: &Import<'_>) -> Result<oci::Digest> {
+        Ok(archive::import(self, tar, wanted)?.digest)
     }
 
     /// Keeps the collector away while content is used that no image names yet. Waits while it runs.

@@ -25,6 +25,12 @@ const MTIME: Range<usize> = 136..148;
 pub(crate) const BLOCK: usize = 512;
 /// Long names and pax records of one entry (as Go's archive/tar).
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+/// xattr(7): what the kernel takes as the name and as the value of one attribute.
+const MAX_XATTR_NAME_BYTES: usize = 255;
+const MAX_XATTR_VALUE_BYTES: usize = 64 << 10;
+/// All attributes of one entry, and what each costs beside its bytes.
+const MAX_XATTRS_BYTES: usize = 256 << 10;
+const XATTR_OVERHEAD: usize = 64;
 /// Extension headers before one entry: each kind once, with slack for global ones.
 const MAX_EXTENSIONS: usize = 16;
 /// Entries of one archive.
@@ -117,11 +123,11 @@ impl<R: Read> TarReader<R> {
             };
             let size = number(&header, SIZE, header.entry_size()).map_err(|_| Error::TarHeader)?;
             match header.entry_type().as_byte() {
-                b'x' => pax = Pax::parse(&self.extension(size)?)?,
+                b'x' => pax = Pax::parse(&self.extension(&header, size)?)?,
                 // Global records carry comments (git archive); nothing in them changes an entry here.
-                b'g' => drop(self.extension(size)?),
-                b'L' => long_name = Some(until_nul(self.extension(size)?)),
-                b'K' => long_link = Some(until_nul(self.extension(size)?)),
+                b'g' => drop(self.extension(&header, size)?),
+                b'L' => long_name = Some(until_nul(self.extension(&header, size)?)),
+                b'K' => long_link = Some(until_nul(self.extension(&header, size)?)),
                 _ => return self.entry(&header, size, pax, long_name, long_link).map(Some),
             }
         }
@@ -216,7 +222,7 @@ impl<R: Read> TarReader<R> {
             atime: pax.atime,
             size,
             extents,
-            xattrs: std::mem::take(&mut pax.xattrs),
+            xattrs: checked(&path, std::mem::take(&mut pax.xattrs))?,
             device: (device(header.device_major()), device(header.device_minor())),
             path,
             link,
@@ -244,7 +250,13 @@ impl<R: Read> TarReader<R> {
     }
 
     /// The data of an extension header.
-    fn extension(&mut self, size: u64) -> Result<Vec<u8>> {
+    fn extension(&mut self, header: &tar::Header, size: u64) -> Result<Vec<u8>> {
+        if size > MAX_EXTENSION_BYTES {
+            // Its own name is that of the entry below a folder, or says that a long one follows.
+            let entry = String::from_utf8_lossy(&header.path_bytes()).into_owned();
+            let what = "the tar extension header".to_owned();
+            return Err(Error::EntryLimit { entry, what, limit: MAX_EXTENSION_BYTES });
+        }
         self.data = size;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
         let bytes = self.read_all("size of a tar extension header", MAX_EXTENSION_BYTES)?;
@@ -289,6 +301,30 @@ impl<R: Read> TarReader<R> {
         }
         Ok(true)
     }
+}
+
+/// The attributes of an entry, if there are not too many of them.
+fn checked(path: &[u8], xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let too_large = |what: String, limit: usize| {
+        let entry = String::from_utf8_lossy(path).into_owned();
+        Err(Error::EntryLimit { entry, what, limit: limit as u64 })
+    };
+    let mut sum = 0;
+    for (name, value) in &xattrs {
+        // Cut: the message is one line, whatever the name is.
+        let shown = || String::from_utf8_lossy(&name[..name.len().min(40)]).into_owned();
+        if name.len() > MAX_XATTR_NAME_BYTES {
+            return too_large(format!("the name of xattr {:?}", shown()), MAX_XATTR_NAME_BYTES);
+        }
+        if value.len() > MAX_XATTR_VALUE_BYTES {
+            return too_large(format!("the value of xattr {:?}", shown()), MAX_XATTR_VALUE_BYTES);
+        }
+        sum += name.len() + value.len() + XATTR_OVERHEAD;
+    }
+    if sum > MAX_XATTRS_BYTES {
+        return too_large("the sum of its xattrs".to_owned(), MAX_XATTRS_BYTES);
+    }
+    Ok(xattrs)
 }
 
 /// A broken archive.

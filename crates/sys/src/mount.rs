@@ -3,8 +3,9 @@
 use crate::{Error, Result, check};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount,
+    move_mount, open_tree,
 };
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
@@ -87,12 +88,7 @@ impl Mount {
             .map_err(err(format!("fsconfig(source, {source:?})")))?;
         for option in options {
             match option.split_once('=') {
-                Some(("lowerdir", layers)) => {
-                    for layer in layers.split(':') {
-                        fsconfig_set_string(fs.as_fd(), "lowerdir+", layer)
-                            .map_err(err(format!("fsconfig(lowerdir+, {layer:?})")))?;
-                    }
-                }
+                Some(("lowerdir", layers)) => set_layers(fs.as_fd(), layers)?,
                 Some((key, value)) => fsconfig_set_string(fs.as_fd(), key, value)
                     .map_err(err(format!("fsconfig({key}, {value:?})")))?,
                 None => fsconfig_set_flag(fs.as_fd(), *option).map_err(err(format!("fsconfig({option})")))?,
@@ -103,6 +99,20 @@ impl Mount {
         fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
             .map_err(err(format!("fsmount({:?})", self.kind)))
     }
+}
+
+/// One by one, which Linux 6.5 has brought; before, in one text, which may not be longer than that call's limit.
+fn set_layers(fs: BorrowedFd<'_>, layers: &str) -> Result<()> {
+    for (at, layer) in layers.split(':').enumerate() {
+        match fsconfig_set_string(fs, "lowerdir+", layer) {
+            Err(rustix::io::Errno::INVAL) if at == 0 => {
+                return fsconfig_set_string(fs, "lowerdir", layers)
+                    .map_err(|e| Error::new(format!("fsconfig(lowerdir, {layers:?})"), e));
+            }
+            set => set.map_err(|e| Error::new(format!("fsconfig(lowerdir+, {layer:?})"), e))?,
+        }
+    }
+    Ok(())
 }
 
 /// Clones the mount at `path` (with those below it when `recursive`) as a detached tree.
@@ -119,11 +129,26 @@ pub fn open_tree_clone(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> Res
 
 /// Moves a detached tree to `at`.
 pub fn attach_detached(tree: BorrowedFd<'_>, at: &Path, read_only: bool) -> Result<()> {
+    let mut after = false;
     if read_only {
-        mount_setattr(tree, c"", true, false, MOUNT_ATTR_RDONLY, 0, None)?;
+        match mount_setattr(tree, c"", true, false, MOUNT_ATTR_RDONLY, 0, None) {
+            // Before Linux 5.12 only what has a place can be changed.
+            Err(e) if is_missing(&e) => after = true,
+            other => other?,
+        }
     }
     move_mount(tree, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(|e| Error::new(format!("move_mount({at:?})"), e))
+        .map_err(|e| Error::new(format!("move_mount({at:?})"), e))?;
+    if after {
+        rustix::mount::mount_remount(at, MountFlags::BIND | MountFlags::RDONLY, c"")
+            .map_err(|e| Error::new(format!("mount({at:?}, REMOUNT | BIND | RDONLY)"), e))?;
+    }
+    Ok(())
+}
+
+/// Whether the kernel has no such system call.
+fn is_missing(e: &Error) -> bool {
+    e.errno() == rustix::io::Errno::NOSYS.raw_os_error()
 }
 
 /// Moves a detached tree onto the file or folder that `target` (an O_PATH descriptor) is.
@@ -179,7 +204,17 @@ pub fn mount_setattr(
 
 /// Changes the propagation (MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE as in mount(2)) of a tree.
 pub fn set_propagation(path: &CStr, propagation: u64, recursive: bool) -> Result<()> {
-    setattr(rustix::fs::CWD, path, false, recursive, &Attributes { propagation, ..Attributes::default() })
+    let attributes = Attributes { propagation, ..Attributes::default() };
+    match setattr(rustix::fs::CWD, path, false, recursive, &attributes) {
+        Err(e) if is_missing(&e) => {
+            let recursively =
+                if recursive { MountPropagationFlags::REC } else { MountPropagationFlags::empty() };
+            let flags = MountPropagationFlags::from_bits_retain(propagation as _) | recursively;
+            rustix::mount::mount_change(path, flags)
+                .map_err(|e| Error::new(format!("mount({path:?}, {flags:?})"), e))
+        }
+        other => other,
+    }
 }
 
 #[repr(C)]

@@ -2,7 +2,8 @@
 //!
 //! - `supervise SPEC`: makes the host's cgroups, starts the next stage in them, waits until its
 //!   standard input closes (the test is over or dead) and then removes everything.
-//! - `join NAME -- CMD…`: moves itself into the host's cgroups and executes CMD.
+//! - `join NAME -- CMD…`: moves itself into the host's cgroups and executes CMD; with TARE_TEST_KERNEL in the
+//!   environment as on that kernel.
 //! - `init SPEC`: pid 1 of the host: mounts, network, then reaps orphans until it is killed.
 //! - `udp-echo PORT`: sends each datagram back; for containers, as busybox has no UDP server.
 //!
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod cgroups;
 mod init;
+pub mod kernel;
 pub mod network;
 
 /// The folder inside a test host that belongs to the harness.
@@ -104,5 +106,8 @@ fn udp_echo(port: u16) -> Result<()> {
 fn join(name: &str, command: &[&str]) -> Result<()> {
     cgroups::join(name)?;
     let (program, args) = command.split_first().context("join: no command")?;
+    if let Ok(version) = std::env::var(kernel::VARIABLE) {
+        kernel::pretend(&version)?;
+    }
     Err(Command::new(program).args(args).exec()).with_context(|| format!("execute {program}"))
 }

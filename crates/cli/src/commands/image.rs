@@ -3,7 +3,7 @@
 use api::calls::{ImageRemoveOptions, ImportOptions};
 use oci::Reference;
 
-use super::{join, run, show_progress, wanted_reference};
+use super::{join, platform, run, show_progress, wanted_reference};
 use crate::error::{Error, chain, io_text};
 use crate::grammar::Parsed;
 use crate::session::Session;
@@ -12,6 +12,7 @@ use crate::stdio::AsyncIn;
 /// `pull`
 pub async fn pull(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let quiet = parsed.switch("quiet");
+    super::no_content_trust(session, parsed)?;
     let reference = wanted_reference(session, parsed)?;
     let client = session.client().await?;
     let wish = run::Wish { reference: &reference, platform: parsed.text("platform") };
@@ -23,8 +24,9 @@ pub async fn pull(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
 pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let client = session.client().await?;
     let force = parsed.switch("force");
-    let options =
-        ImageRemoveOptions { force, no_prune: parsed.switch("no-prune"), ..ImageRemoveOptions::default() };
+    let platforms =
+        parsed.list("platform").iter().map(|text| super::platform_from(text)).collect::<Result<_, _>>()?;
+    let options = ImageRemoveOptions { force, no_prune: parsed.switch("no-prune"), platforms };
     let mut failures: Vec<Error> = Vec::new();
     for name in &parsed.args {
         match client.image_remove(name, &options).await {
@@ -51,14 +53,16 @@ pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
 pub async fn load(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let input = parsed.text("input");
     let quiet = parsed.switch("quiet") || !session.out.is_terminal();
+    let platform = platform(parsed)?;
+    let platforms = platform.as_slice();
     let messages = if input.is_empty() {
         if rustix::termios::isatty(session.stdin) {
             return Err(Error::failed("requested load from stdin, but stdin is empty"));
         }
-        session.client().await?.image_load(AsyncIn::new(session.stdin), quiet, &[]).await?
+        session.client().await?.image_load(AsyncIn::new(session.stdin), quiet, platforms).await?
     } else {
         let file = open(input)?;
-        session.client().await?.image_load(file, quiet, &[]).await?
+        session.client().await?.image_load(file, quiet, platforms).await?
     };
     show_progress(messages, Some(session.out)).await
 }
@@ -75,7 +79,7 @@ pub async fn import(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
         repo: parsed.args.get(1).cloned().unwrap_or_default(),
         message: parsed.text("message").to_owned(),
         changes: parsed.list("change"),
-        platform: String::new(),
+        platform: parsed.text("platform").to_owned(),
     };
     let messages = match source {
         _ if remote => session.client().await?.image_import(&options, tokio::io::empty()).await?,

@@ -1,4 +1,4 @@
-//! `inspect`, `container inspect`, `image inspect`.
+//! `inspect`, `container inspect`, `image inspect`, `volume inspect`.
 
 use api::Client;
 use api::json::Json;
@@ -92,6 +92,11 @@ pub async fn containers(session: &Session<'_>, parsed: &Parsed) -> Result<(), Er
 /// `image inspect`
 pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     inspect(session, parsed, &[Kind::Image], false).await
+}
+
+/// `volume inspect`
+pub async fn volumes(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    inspect(session, parsed, &[Kind::Volume], false).await
 }
 
 async fn inspect(session: &Session<'_>, parsed: &Parsed, kinds: &[Kind], guess: bool) -> Result<(), Error> {

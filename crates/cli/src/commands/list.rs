@@ -72,6 +72,9 @@ pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
     if !name.is_empty() {
         filters.add("reference", name);
     }
+    if parsed.switch("tree") {
+        return tree(session, parsed, filters).await;
+    }
     let options = ImageListOptions { all: parsed.switch("all"), filters, ..ImageListOptions::default() };
     let list = session.client().await?.image_list(&options).await?;
     let given = match parsed.text("format") {
@@ -91,6 +94,24 @@ pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
         ))?;
     }
     Ok(())
+}
+
+async fn tree(session: &Session<'_>, parsed: &Parsed, filters: Filters) -> Result<(), Error> {
+    for (flag, name) in
+        [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest"), ("format", "format")]
+    {
+        let given = if flag == "format" { !parsed.text(flag).is_empty() } else { parsed.switch(flag) };
+        if given {
+            return Err(Error::failed(format!("--{name} is not yet supported with --tree")));
+        }
+    }
+    let all = parsed.switch("all");
+    let options = ImageListOptions { all, filters, manifests: true, ..ImageListOptions::default() };
+    let list = session.client().await?.image_list(&options).await?;
+    session.out.line(&listing::tree::warning(session.out.is_terminal()))?;
+    let columns = session.out.is_terminal().then(|| session.out.size()).flatten();
+    let columns = columns.map(|(_, columns)| columns.into());
+    session.out.write(listing::tree::draw(&list, all, columns).as_bytes())
 }
 
 pub(super) fn filters(parsed: &Parsed) -> Filters {

@@ -1,4 +1,4 @@
-//! `image prune`.
+//! `image prune`, `container prune`, `volume prune`.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -10,6 +10,7 @@ use crate::units::human_size;
 
 const DANGLING: &str = "WARNING! This will remove all dangling images.";
 const ALL: &str = "WARNING! This will remove all images without at least one container associated to them.";
+const CONTAINERS: &str = "WARNING! This will remove all stopped containers.";
 /// An answer is one word.
 const MAX_ANSWER_BYTES: u64 = 1024;
 
@@ -35,6 +36,55 @@ pub async fn images(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
         text.push('\n');
     }
     text.push_str(&format!("Total reclaimed space: {}\n", human_size(report.space_reclaimed, 4)));
+    session.out.write(text.as_bytes())
+}
+
+/// `container prune`
+pub async fn containers(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let filters = filters(parsed);
+    if !parsed.switch("force") && !confirmed(session, CONTAINERS)? {
+        return Ok(());
+    }
+    let report = session.client().await?.container_prune(&filters).await?;
+    let mut text = String::new();
+    let deleted = report.deleted.unwrap_or_default();
+    if !deleted.is_empty() {
+        text.push_str(&format!("Deleted Containers:\n{}\n\n", deleted.join("\n")));
+    }
+    let bytes = i64::try_from(report.reclaimed).unwrap_or(i64::MAX);
+    text.push_str(&format!("Total reclaimed space: {}\n", human_size(bytes, 4)));
+    session.out.write(text.as_bytes())
+}
+
+const ANONYMOUS_VOLUMES: &str =
+    "WARNING! This will remove anonymous local volumes not used by at least one container.";
+const ALL_VOLUMES: &str = "WARNING! This will remove all local volumes not used by at least one container.";
+
+/// `volume prune`
+pub async fn volumes(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let all = parsed.switch("all");
+    let mut filters = filters(parsed);
+    if all {
+        if filters.has("all") {
+            return Err(Error::failed("conflicting options: cannot specify both --all and --filter all=1"));
+        }
+        filters.add("all", "true");
+    }
+    let client = session.client().await?;
+    // Engines before 1.42 know no other way.
+    let every = all || client.api_version().await.is_ok_and(|version| version < api::ApiVersion::v1(42));
+    let warning = if every { ALL_VOLUMES } else { ANONYMOUS_VOLUMES };
+    if !parsed.switch("force") && !confirmed(session, warning)? {
+        return Ok(());
+    }
+    let report = client.volume_prune(&filters).await?;
+    let mut text = String::new();
+    let removed = report.volumes_deleted.unwrap_or_default();
+    if !removed.is_empty() {
+        text = format!("Deleted Volumes:\n{}\n\n", removed.join("\n"));
+    }
+    let bytes = i64::try_from(report.space_reclaimed).unwrap_or(i64::MAX);
+    text.push_str(&format!("Total reclaimed space: {}\n", human_size(bytes, 4)));
     session.out.write(text.as_bytes())
 }
 

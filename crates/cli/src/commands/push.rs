@@ -15,6 +15,7 @@ const PLATFORM_NOTE: &str = "\n Info -> Using --platform pushes only the specifi
 
 /// `push`
 pub async fn push(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    super::no_content_trust(session, parsed)?;
     let quiet = parsed.switch("quiet");
     let only = platform(parsed).map_err(|e| {
         let text = e.to_string();

@@ -194,6 +194,7 @@ pub fn detach_keys(session: &Session<'_>, keys: &str) -> DetachKeys {
 }
 
 fn plan(session: &Session<'_>, parsed: &Parsed) -> Result<Plan, Error> {
+    super::no_content_trust(session, parsed)?;
     let folder = std::env::current_dir().unwrap_or_default();
     let around = Surroundings {
         variable: &variable,

@@ -148,6 +148,12 @@ pub async fn stop(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     .await
 }
 
+/// `pause` and `unpause`
+pub async fn pause(session: &Session<'_>, parsed: &Parsed, pause: bool) -> Result<(), Error> {
+    each(session, &parsed.args, |client, name| async move { Ok(client.container_pause(&name, pause).await?) })
+        .await
+}
+
 /// `restart`
 pub async fn restart(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let options = stop_options(parsed)?;
@@ -183,7 +189,7 @@ pub async fn kill(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
 pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let client = session.client().await?;
     let force = parsed.switch("force");
-    let options = RemoveOptions { force, volumes: parsed.switch("volumes"), link: false };
+    let options = RemoveOptions { force, volumes: parsed.switch("volumes"), link: parsed.switch("link") };
     let mut failures = Vec::new();
     for name in &parsed.args {
         let id = name.trim_matches('/');

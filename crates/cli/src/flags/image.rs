@@ -6,7 +6,7 @@ use crate::grammar::{Flag, Kind};
 /// `pull`
 pub static PULL: &[Flag] = &[
     Flag::switch("all-tags", "Download all tagged images in the repository").short('a'),
-    Flag::switch("disable-content-trust", "Skip image verification").default("true").later(),
+    Flag::switch("disable-content-trust", "Skip image verification").default("true"),
     Flag::text("platform", "Set platform if server is multi-platform capable"),
     Flag::switch("quiet", "Suppress verbose output").short('q'),
 ];
@@ -19,14 +19,18 @@ pub static IMAGES: &[Flag] = &[
     Flag::text("format", FORMAT_LIST),
     Flag::switch("no-trunc", "Don't truncate output"),
     Flag::switch("quiet", "Only show image IDs").short('q'),
-    Flag::switch("tree", "List multi-platform images as a tree (EXPERIMENTAL)").later(),
+    Flag::switch("tree", "List multi-platform images as a tree (EXPERIMENTAL)"),
 ];
 
 /// `rmi`
 pub static RMI: &[Flag] = &[
     Flag::switch("force", "Force removal of the image").short('f'),
     Flag::switch("no-prune", "Do not delete untagged parents"),
-    Flag::new("platform", Kind::Word("strings"), "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")").later(),
+    Flag::new(
+        "platform",
+        Kind::Word("strings"),
+        "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+    ),
 ];
 
 /// `load`
@@ -35,8 +39,7 @@ pub static LOAD: &[Flag] = &[
     Flag::text(
         "platform",
         "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
-    )
-    .later(),
+    ),
     Flag::switch("quiet", "Suppress the load output").short('q'),
 ];
 
@@ -44,7 +47,7 @@ pub static LOAD: &[Flag] = &[
 pub static IMPORT: &[Flag] = &[
     Flag::list("change", "Apply Dockerfile instruction to the created image").short('c'),
     Flag::text("message", "Set commit message for imported image").short('m'),
-    Flag::text("platform", "Set platform if server is multi-platform capable").later(),
+    Flag::text("platform", "Set platform if server is multi-platform capable"),
 ];
 
 /// `image inspect`

@@ -54,7 +54,7 @@ pub const PUSH: Cmd = Command {
     paths: &["image push", "push"],
     flags: &[&[
         Flag::switch("all-tags", "Push all tags of an image to the repository").short('a'),
-        Flag::switch("disable-content-trust", "Skip image signing").default("true").later(),
+        Flag::switch("disable-content-trust", "Skip image signing").default("true"),
         Flag::text(
             "platform",
             "Push a platform-specific manifest as a single-platform image to the registry.\n\

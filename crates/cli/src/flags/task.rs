@@ -26,7 +26,7 @@ pub static KILL: &[Flag] = &[Flag::text("signal", "Signal to send to the contain
 /// `rm`
 pub static RM: &[Flag] = &[
     Flag::switch("force", "Force the removal of a running container (uses SIGKILL)").short('f'),
-    Flag::switch("link", "Remove the specified link").short('l').later(),
+    Flag::switch("link", "Remove the specified link").short('l'),
     Flag::switch("volumes", "Remove anonymous volumes associated with the container").short('v'),
 ];
 

@@ -59,7 +59,7 @@ fn check_platform(text: &str) -> Result<(), Refusal> {
     Err(Refusal::later(&format!("the platform {text}")))
 }
 
-fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
+pub(crate) fn check_restart(policy: &RestartPolicy) -> Result<(), Refusal> {
     let count = policy.maximum_retry_count;
     match policy.name.as_str() {
         "always" | "unless-stopped" | "no" if count != 0 => {
@@ -99,14 +99,9 @@ fn check_mounts(host: &HostConfig) -> Result<(), Refusal> {
 /// The fields of HostConfig that must be at a value which asks for nothing.
 fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let not_in = |value: &str, harmless: &[&str]| !value.is_empty() && !harmless.contains(&value);
     let asked = [
-        ("VolumeDriver", not_in(&host.volume_driver, &["local"])),
-        ("VolumesFrom", some(&host.volumes_from)),
         ("Cgroup", !host.cgroup.is_empty()),
         ("Links", some(&host.links)),
-        ("StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
-        ("DeviceRequests", host.device_requests.as_ref().is_some_and(|list| !list.is_empty())),
         // Gone from the API with 1.42: newer clients do not send it, and dockerd does not read it.
         ("KernelMemory", host.kernel_memory != 0 && version < ApiVersion::v1(42)),
         ("KernelMemoryTCP", host.kernel_memory_tcp != 0),
@@ -115,7 +110,6 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
         ("CpuPercent", host.cpu_percent != 0),
         ("IOMaximumIOps", host.io_maximum_iops != 0),
         ("IOMaximumBandwidth", host.io_maximum_bandwidth != 0),
-        ("Mounts", host.mounts.as_ref().is_some_and(|list| !list.is_empty())),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(&format!("HostConfig.{field}"))),
@@ -125,26 +119,15 @@ fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
 
 fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
     let asked = [
-        ("Volumes", config.volumes.as_ref().is_some_and(|set| !set.is_empty())),
         ("OnBuild", config.on_build.as_ref().is_some_and(|list| !list.is_empty())),
         ("Shell", config.shell.0.as_ref().is_some_and(|list| !list.is_empty())),
         ("NetworkDisabled", config.network_disabled),
         ("MacAddress", !config.mac_address.is_empty()),
-        // A check that is switched off asks for nothing.
-        ("Healthcheck", config.healthcheck.as_ref().is_some_and(asks_for_checks)),
     ];
     match asked.iter().find(|(_, given)| *given) {
         Some((field, _)) => Err(Refusal::later(field)),
         None => Ok(()),
     }
-}
-
-fn asks_for_checks(health: &HealthConfig) -> bool {
-    let test = health.test.as_deref().unwrap_or_default();
-    let switched_off = test.first().is_some_and(|word| word == "NONE");
-    let inherits =
-        test.is_empty() && *health == HealthConfig { test: health.test.clone(), ..HealthConfig::default() };
-    !switched_off && !inherits
 }
 
 fn network_mode(word: &str) -> Result<NetworkMode, Refusal> {
@@ -204,7 +187,7 @@ fn config(from: ContainerConfig) -> engine::ContainerConfig {
         cmd: from.cmd.0,
         entrypoint: from.entrypoint.0,
         image: from.image,
-        volumes: Default::default(),
+        volumes: from.volumes.unwrap_or_default().into_keys().collect(),
         working_dir: from.working_dir,
         labels: from.labels.unwrap_or_default(),
         stop_signal: Some(from.stop_signal).filter(|signal| !signal.is_empty()),
@@ -272,10 +255,8 @@ mod tests {
                 r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
                 "HostConfig.NetworkMode: sharing another container's network is not supported yet",
             ),
-            (r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#, "Healthcheck is not supported yet"),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
-            (r#"{"Image":"x","Volumes":{"/data":{}}}"#, "Volumes is not supported yet"),
             (
                 r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:01"}}}}"#,
                 "NetworkingConfig.EndpointsConfig[bridge] is not supported yet",
@@ -294,6 +275,7 @@ mod tests {
         for text in [
             r#"{"Image":"x","Healthcheck":{"Test":["NONE"]}}"#,
             r#"{"Image":"x","Healthcheck":{}}"#,
+            r#"{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}"#,
             r#"{"image":"x","cmd":"ls","HostConfig":null}"#,
             r#"{"Image":"x","HostConfig":{"Runtime":"runc","IpcMode":"private","MemorySwappiness":null}}"#,
         ] {
@@ -303,18 +285,13 @@ mod tests {
 
     /// A value that asks for something, for each field that is refused.
     const REFUSED: &[(&str, &str)] = &[
-        ("VolumeDriver", r#""x""#),
-        ("VolumesFrom", r#"["x"]"#),
         ("Cgroup", r#""x""#),
         ("Links", r#"["x"]"#),
-        ("StorageOpt", r#"{"size":"1"}"#),
-        ("DeviceRequests", r#"[{"Count":-1}]"#),
         ("KernelMemoryTCP", "5"),
         ("CpuCount", "5"),
         ("CpuPercent", "5"),
         ("IOMaximumIOps", "5"),
         ("IOMaximumBandwidth", "5"),
-        ("Mounts", r#"[{"Type":"bind","Source":"/a","Target":"/b"}]"#),
     ];
 
     /// What reaches the engine, which does it or refuses it in its own words.
@@ -366,6 +343,8 @@ mod tests {
         "CpuRealtimeRuntime",
         "CpusetCpus",
         "CpusetMems",
+        "DeviceRequests",
+        "StorageOpt",
         "Devices",
         "DeviceCgroupRules",
         "MemoryReservation",

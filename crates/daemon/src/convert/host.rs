@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use api::go::StrSlice;
 use api::host_config::{
-    DeviceMapping, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
+    DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
 };
 use api::network::PortBinding;
 use engine::{Container, DeviceNumber, Dns, Limits, Namespaces, NetworkMode, Security};
@@ -63,6 +63,8 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         },
         devices: devices(from.devices.take().unwrap_or_default()),
         device_cgroup_rules: from.device_cgroup_rules.take().unwrap_or_default(),
+        storage_opt: from.storage_opt.take().unwrap_or_default(),
+        device_requests: device_requests(from.device_requests.take().unwrap_or_default()),
         dns: Dns {
             servers: from.dns.take().unwrap_or_default(),
             search: from.dns_search.take().unwrap_or_default(),
@@ -74,6 +76,9 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         annotations: from.annotations.take().unwrap_or_default(),
         cgroup_parent: from.cgroup_parent,
         runtime: from.runtime,
+        mounts: from.mounts.take().unwrap_or_default().into_iter().map(super::mount::wanted).collect(),
+        volumes_from: from.volumes_from.take().unwrap_or_default(),
+        volume_driver: from.volume_driver,
     }
 }
 
@@ -122,6 +127,28 @@ fn devices(from: Vec<DeviceMapping>) -> Vec<engine::DeviceMapping> {
         permissions: device.cgroup_permissions,
     };
     from.into_iter().map(device).collect()
+}
+
+fn device_requests(from: Vec<DeviceRequest>) -> Vec<engine::DeviceRequest> {
+    let sets = |sets: Vec<Option<Vec<String>>>| sets.into_iter().map(Option::unwrap_or_default).collect();
+    let request = |request: DeviceRequest| engine::DeviceRequest {
+        driver: request.driver,
+        count: request.count as i64,
+        device_ids: request.device_ids,
+        capabilities: request.capabilities.map(sets),
+        options: request.options,
+    };
+    from.into_iter().map(request).collect()
+}
+
+fn shown_request(request: &engine::DeviceRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: request.driver.clone(),
+        count: isize::try_from(request.count).unwrap_or(0),
+        device_ids: request.device_ids.clone(),
+        capabilities: request.capabilities.clone().map(|sets| sets.into_iter().map(Some).collect()),
+        options: request.options.clone(),
+    }
 }
 
 /// What was asked for, and dockerd's empty lists and zeros for what cannot be asked for yet.
@@ -180,11 +207,16 @@ pub(super) fn shown(container: &Container) -> HostConfig {
         cgroup_parent: from.cgroup_parent.clone(),
         devices: Some(from.devices.iter().map(shown_device).collect()),
         device_cgroup_rules: list(&from.device_cgroup_rules),
+        device_requests: (!from.device_requests.is_empty())
+            .then(|| from.device_requests.iter().map(shown_request).collect()),
         memory_swap: from.memory_swap,
         pids_limit: from.pids_limit,
         masked_paths: paths(&from.security.masked_paths, engine::spec::masked_paths()),
         readonly_paths: paths(&from.security.readonly_paths, engine::spec::readonly_paths()),
         init: from.init,
+        mounts: (!from.mounts.is_empty()).then(|| from.mounts.iter().map(super::mount::shown).collect()),
+        volumes_from: list(&from.volumes_from),
+        volume_driver: from.volume_driver.clone(),
         ..HostConfig::default()
     };
     with_limits(shown, &from.limits)

@@ -6,8 +6,11 @@ use api::ApiVersion;
 use api::container::{DriverData, HealthConfig};
 use api::filters::Filters;
 use api::go::Empty;
-use api::image::{ImageConfig, ImageInspect, ImageMetadata, ImageSummary, RootFs};
-use engine::images::ImageInfo;
+use api::image::{
+    AttestationProperties, ImageConfig, ImageInspect, ImageMetadata, ImageProperties, ImageSummary,
+    ManifestSize, ManifestSummary, RootFs, UnpackedSize,
+};
+use engine::images::{ImageInfo, Variant};
 
 use super::inspect::DRIVER;
 use super::{descriptor, words};
@@ -108,6 +111,33 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
+/// One manifest of an image in a list.
+pub(crate) fn variant(from: &Variant) -> ManifestSummary {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let subject = || {
+        let annotation = from.descriptor.annotations.get("vnd.docker.reference.digest");
+        AttestationProperties { subject: annotation.cloned().unwrap_or_default() }
+    };
+    let attests = from.descriptor.is_attestation();
+    let image = || ImageProperties {
+        platform: super::platform(&from.platform),
+        size: UnpackedSize { unpacked: number(from.unpacked) },
+        containers: (!from.containers.is_empty()).then(|| from.containers.clone()),
+    };
+    ManifestSummary {
+        id: from.descriptor.digest.to_string(),
+        descriptor: descriptor(&from.descriptor),
+        available: from.available,
+        size: ManifestSize {
+            content: number(from.content),
+            total: number(from.content.saturating_add(from.unpacked)),
+        },
+        kind: if attests { "attestation" } else { "image" }.to_owned(),
+        image_data: (!attests).then(image),
+        attestation_data: attests.then(subject),
+    }
+}
+
 /// One line of `GET /images/json`.
 pub(crate) fn summary(image: &ImageInfo, version: ApiVersion) -> ImageSummary {
     let old_none = version < ApiVersion::v1(43) && image.tags.is_empty() && image.digests.is_empty();
@@ -119,7 +149,12 @@ pub(crate) fn summary(image: &ImageInfo, version: ApiVersion) -> ImageSummary {
     };
     let size = i64::try_from(image.size).unwrap_or(i64::MAX);
     ImageSummary {
-        containers: if version < ApiVersion::v1(51) { -1 } else { image.containers as i64 },
+        // Of an image without any content dockerd counts none.
+        containers: if version < ApiVersion::v1(51) || image.size == 0 {
+            -1
+        } else {
+            image.containers as i64
+        },
         created: image.created_ns.div_euclid(1_000_000_000),
         id: image.id.clone(),
         labels: (!image.labels.is_empty()).then(|| image.labels.clone()),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::container::{
-    ContainerConfig, ContainerInspect, DriverData, HealthConfig, MountPoint, NetworkSettings, State,
+    ContainerConfig, ContainerInspect, DriverData, Health, HealthConfig, HealthcheckResult, NetworkSettings,
+    State,
 };
 use api::go::{Empty, StrSlice};
 use api::network::{EndpointSettings, PortBinding, PortMap};
@@ -40,7 +41,7 @@ pub(crate) fn inspect(container: &Container, execs: Vec<String>, with_manifest: 
         exec_ids: (!execs.is_empty()).then_some(execs),
         host_config: Some(super::host::shown(container)),
         graph_driver: DriverData { data: None, name: DRIVER.to_owned() },
-        mounts: mounts(container),
+        mounts: super::mount::points(container),
         config: Some(config(container)),
         network_settings: Some(network_settings(container)),
         image_manifest_descriptor: container
@@ -66,7 +67,22 @@ fn state(container: &Container) -> State {
         error: state.error.clone(),
         started_at: words::time(state.started_ns),
         finished_at: words::time(state.finished_ns),
-        ..State::default()
+        paused: state.status == engine::Status::Paused,
+        health: container.health.as_ref().map(health),
+    }
+}
+
+fn health(health: &engine::containers::Health) -> Health {
+    let result = |outcome: &engine::containers::Outcome| HealthcheckResult {
+        start: words::time(outcome.start_ns),
+        end: words::time(outcome.end_ns),
+        exit_code: outcome.exit_code as isize,
+        output: outcome.output.clone(),
+    };
+    Health {
+        status: health.status.as_str().to_owned(),
+        failing_streak: health.failing_streak as isize,
+        log: Some(health.log.iter().map(result).collect()),
     }
 }
 
@@ -107,30 +123,6 @@ fn config(container: &Container) -> ContainerConfig {
 
 fn set(names: &std::collections::BTreeSet<String>) -> Option<BTreeMap<String, Empty>> {
     (!names.is_empty()).then(|| names.iter().map(|name| (name.clone(), Empty)).collect())
-}
-
-/// The bind mounts, which are all there are so far.
-pub(super) fn mounts(container: &Container) -> Vec<MountPoint> {
-    let mut points: Vec<MountPoint> = container.host.binds.iter().map(|bind| bind_point(bind)).collect();
-    points.sort_by(|a, b| a.destination.cmp(&b.destination));
-    points
-}
-
-fn bind_point(bind: &str) -> MountPoint {
-    const PROPAGATIONS: [&str; 6] = ["rprivate", "private", "rshared", "shared", "rslave", "slave"];
-    let mut parts = bind.splitn(3, ':');
-    let mut next = || parts.next().unwrap_or_default();
-    let (source, destination, mode) = (next(), next(), next());
-    let option = |test: &dyn Fn(&str) -> bool| mode.split(',').find(|word| test(word));
-    MountPoint {
-        kind: "bind".to_owned(),
-        source: source.to_owned(),
-        destination: destination.to_owned(),
-        mode: mode.to_owned(),
-        rw: option(&|word| word == "ro").is_none(),
-        propagation: option(&|word| PROPAGATIONS.contains(&word)).unwrap_or("rprivate").to_owned(),
-        ..MountPoint::default()
-    }
 }
 
 fn network_settings(container: &Container) -> NetworkSettings {
@@ -185,22 +177,4 @@ fn ports(container: &Container) -> PortMap {
         });
     }
     map
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn binds_become_mount_points() {
-        for (bind, mode, rw, propagation) in [
-            ("/a:/b", "", true, "rprivate"),
-            ("/a:/b:ro", "ro", false, "rprivate"),
-            ("/a:/b:rw,rshared", "rw,rshared", true, "rshared"),
-        ] {
-            let point = bind_point(bind);
-            assert_eq!((point.source.as_str(), point.destination.as_str()), ("/a", "/b"));
-            assert_eq!((point.mode.as_str(), point.rw, point.propagation.as_str()), (mode, rw, propagation));
-        }
-    }
 }

@@ -6,6 +6,8 @@ mod host;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod moment;
+mod mount;
+pub(crate) mod stats;
 pub(crate) mod summary;
 pub(crate) mod system;
 pub(crate) mod words;
@@ -32,7 +34,7 @@ pub(crate) fn descriptor(from: &oci::Descriptor) -> Descriptor {
     }
 }
 
-fn platform(from: &oci::Platform) -> Platform {
+pub(crate) fn platform(from: &oci::Platform) -> Platform {
     Platform {
         architecture: from.architecture.clone(),
         os: from.os.clone(),

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use api::container::{ContainerSummary, NetworkSettingsSummary, Port, SummaryHostConfig};
-use engine::containers::Sizes;
+use engine::containers::{HealthStatus, Sizes};
 use engine::{Container, Status, Time};
 
-use super::inspect::{endpoint_settings, mounts};
-use super::{descriptor, figure, words};
+use super::inspect::endpoint_settings;
+use super::{descriptor, figure, mount, words};
 
 /// One line of the list; `image` is the word to show for its image.
 pub(crate) fn summary(
@@ -39,7 +39,7 @@ pub(crate) fn summary(
         network_settings: Some(NetworkSettingsSummary {
             networks: Some([(network, endpoint_settings(container))].into()),
         }),
-        mounts: mounts(container),
+        mounts: mount::points(container),
     }
 }
 
@@ -47,7 +47,15 @@ pub(crate) fn summary(
 fn status(container: &Container, now_ns: i64) -> String {
     let state = &container.state;
     match state.status {
-        Status::Running => format!("Up {}", words::duration(state.started_ns, now_ns)),
+        Status::Running | Status::Paused => {
+            let up = format!("Up {}", words::duration(state.started_ns, now_ns));
+            match (state.status, container.health.as_ref().map(|h| h.status)) {
+                (Status::Paused, _) => format!("{up} (Paused)"),
+                (_, Some(HealthStatus::Starting)) => format!("{up} (health: starting)"),
+                (_, Some(health)) => format!("{up} ({})", health.as_str()),
+                (_, None) => up,
+            }
+        }
         Status::Created => "Created".to_owned(),
         Status::Dead => "Dead".to_owned(),
         Status::Restarting => {

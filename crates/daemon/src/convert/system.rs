@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use api::ApiVersion;
 use api::system::{
-    ComponentVersion, FirewallInfo, IndexInfo, Info, PluginsInfo, RegistryConfig, Runtime, SwarmInfo,
-    Version, VersionPlatform,
+    ComponentVersion, DeviceInfo, FirewallInfo, IndexInfo, Info, PluginsInfo, RegistryConfig, Runtime,
+    SwarmInfo, Version, VersionPlatform,
 };
 use engine::Time;
 use engine::system::SystemInfo;
@@ -59,7 +59,7 @@ pub(crate) fn info(info: &SystemInfo, version: &str, api: ApiVersion) -> Info {
         driver: DRIVER.to_owned(),
         driver_status: Some(vec![["driver-type", "io.containerd.snapshotter.v1"].map(str::to_owned)]),
         plugins: PluginsInfo {
-            volume: Some(Vec::new()),
+            volume: Some(vec!["local".to_owned()]),
             network: words(&["bridge", "host", "null"]),
             authorization: None,
             log: words(&["json-file", "none"]),
@@ -103,7 +103,10 @@ pub(crate) fn info(info: &SystemInfo, version: &str, api: ApiVersion) -> Info {
         security_options: words(&["name=seccomp,profile=builtin"]),
         firewall_backend: (api >= ApiVersion::v1(49))
             .then(|| FirewallInfo { driver: "nftables".to_owned(), info: None }),
-        cdi_spec_dirs: Some(Vec::new()),
+        cdi_spec_dirs: words(&engine::cdi::FOLDERS),
+        discovered_devices: (api >= ApiVersion::v1(50) && !info.devices.is_empty()).then(|| {
+            info.devices.iter().map(|id| DeviceInfo { source: "cdi".to_owned(), id: id.clone() }).collect()
+        }),
         warnings: (!info.warnings.is_empty()).then(|| info.warnings.clone()),
         ..Info::default()
     }

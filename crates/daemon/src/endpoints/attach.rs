@@ -49,14 +49,17 @@ async fn begin(router: &Router, call: &mut Call) -> Result<Reply, Refusal> {
     let (answer, wire) = wire::take_over(call, !tty)?;
     let (hangup, tracing) = (call.hangup.clone(), call.tracing.clone());
     let keys = (tty && what.stdin).then_some(keys);
+    let (engine, name) = (router.engine().clone(), call.name.clone());
     tokio::spawn(async move {
         let serve = async {
             let mut wire = wire.await?;
             if let Some(mut past) = past {
                 logs::copy_plain(&mut past, &mut wire, !tty).await?;
             }
-            if let Some(attached) = attached {
-                converse(wire, attached, keys).await?;
+            if let Some(attached) = attached
+                && converse(wire, attached, keys).await?
+            {
+                engine.note_detach(&name, None);
             }
             io::Result::Ok(())
         };
@@ -74,13 +77,14 @@ async fn begin(router: &Router, call: &mut Call) -> Result<Reply, Refusal> {
     Ok(answer)
 }
 
-async fn converse(mut wire: Box<dyn Wire>, attached: Attached, keys: Option<DetachKeys>) -> io::Result<()> {
+/// True: the client has left by its keys.
+async fn converse(mut wire: Box<dyn Wire>, attached: Attached, keys: Option<DetachKeys>) -> io::Result<bool> {
     let stream = match attached {
         Attached::Now(fd) => fd,
         Attached::AtStart(start) => match start.await {
             Ok(fd) => fd,
             // The start failed: the client learns why from its own call.
-            Err(_) => return wire.shutdown().await,
+            Err(_) => return wire.shutdown().await.map(|()| false),
         },
     };
     let (mut output, mut input) = socket(stream)?.into_split();
@@ -93,8 +97,10 @@ async fn converse(mut wire: Box<dyn Wire>, attached: Attached, keys: Option<Deta
         input.shutdown().await?;
         std::future::pending().await
     };
+    let mut detached = false;
     tokio::select! {
         result = typed => {
+            detached = result.is_ok();
             // Detached, or the container no longer reads: in the latter case its output decides.
             if result.is_err() {
                 wire::pump(&mut output, &mut to_client).await?;
@@ -102,7 +108,8 @@ async fn converse(mut wire: Box<dyn Wire>, attached: Attached, keys: Option<Deta
         }
         result = wire::pump(&mut output, &mut to_client) => result?,
     }
-    to_client.shutdown().await
+    to_client.shutdown().await?;
+    Ok(detached)
 }
 
 fn socket(fd: OwnedFd) -> io::Result<UnixStream> {

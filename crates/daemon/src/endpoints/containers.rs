@@ -62,11 +62,18 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
             "id" => filter.id = values.to_vec(),
             "label" => filter.label = values.to_vec(),
             "ancestor" => filter.ancestor = values.to_vec(),
+            "volume" => filter.volume = values.to_vec(),
             "status" => {
                 for value in values {
                     check_status(value)?;
                 }
                 filter.status = values.to_vec();
+            }
+            "health" => {
+                for value in values {
+                    check_health(value)?;
+                }
+                filter.health = values.to_vec();
             }
             "exited" => {
                 for value in values {
@@ -74,8 +81,9 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
                     filter.exited.push(code);
                 }
             }
-            "before" | "since" | "volume" | "network" | "is-task" | "publish" | "expose" | "health"
-            | "isolation" => return Err(Refusal::later(&format!("the filter {name}"))),
+            "before" | "since" | "network" | "is-task" | "publish" | "expose" | "isolation" => {
+                return Err(Refusal::later(&format!("the filter {name}")));
+            }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
         }
     }
@@ -89,6 +97,17 @@ fn check_status(word: &str) -> Result<(), Refusal> {
     }
     Err(Refusal::bad_request(format!(
         "invalid filter 'status={word}': invalid value for state ({word}): must be one of {}",
+        WORDS.join(", ")
+    )))
+}
+
+fn check_health(word: &str) -> Result<(), Refusal> {
+    const WORDS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+    if WORDS.contains(&word) {
+        return Ok(());
+    }
+    Err(Refusal::bad_request(format!(
+        "invalid filter 'health={word}': invalid value for health ({word}): must be one of {}",
         WORDS.join(", ")
     )))
 }
@@ -168,6 +187,13 @@ pub(super) async fn restart(router: &Router, call: Call) -> Result<Reply, Refusa
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
+pub(super) async fn pause(router: &Router, call: Call, pause: bool) -> Result<Reply, Refusal> {
+    let name = call.name.clone();
+    let work = move |engine: &engine::Engine| if pause { engine.pause(&name) } else { engine.unpause(&name) };
+    router.block(&call.tracing, work).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
 pub(super) async fn rename(router: &Router, call: Call) -> Result<Reply, Refusal> {
     let (name, new) = (call.name.clone(), call.query.get("name").to_owned());
     router.block(&call.tracing, move |engine| engine.rename_container(&name, &new)).await?;
@@ -181,10 +207,9 @@ pub(super) async fn top(router: &Router, call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(super) async fn kill(router: &Router, call: Call) -> Result<Reply, Refusal> {
-    let (name, signal) = (call.name.clone(), call.query.get("signal").to_owned());
-    let killed = router.block(&call.tracing, move |engine| engine.kill(&name, &signal)).await;
+    let killed = call.tracing.run_async(router.engine().kill(&call.name, call.query.get("signal"))).await;
     let prefix = format!("cannot kill container: {}: ", call.name);
-    killed.map_err(|refusal| match refusal.message.starts_with(&prefix) {
+    killed.map_err(Refusal::from).map_err(|refusal| match refusal.message.starts_with(&prefix) {
         true => refusal,
         false => Refusal::new(refusal.status, format!("{prefix}{}", refusal.message)),
     })?;
@@ -224,7 +249,13 @@ pub(super) async fn wait(router: &Router, call: Call) -> Result<Reply, Refusal> 
 
 pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal> {
     if call.query.flag("link") {
-        return Err(Refusal::later("removing links"));
+        // Of a container's own name nothing but the container can be removed; a link's name is no container's.
+        let name = call.name.clone();
+        router.block(&call.tracing, move |engine| engine.container(&name)).await?;
+        return Err(engine::Error::conflict(
+            "Conflict, cannot remove the default link name of the container",
+        )
+        .into());
     }
     let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
     let remove = router.engine().remove_container(&call.name, force, volumes);
@@ -252,7 +283,10 @@ mod tests {
                 r#"{"status":["x"]}"#,
                 "invalid filter 'status=x': invalid value for state (x): must be one of created, running, paused, restarting, removing, exited, dead",
             ),
-            (r#"{"health":["healthy"]}"#, "the filter health is not supported yet"),
+            (
+                r#"{"health":["foo"]}"#,
+                "invalid filter 'health=foo': invalid value for health (foo): must be one of none, starting, healthy, unhealthy",
+            ),
             (r#"{"exited":["x"]}"#, "strconv.Atoi: parsing \"x\": invalid syntax"),
         ] {
             let refusal = list_filter(&Filters::parse(text).unwrap()).unwrap_err();

@@ -54,8 +54,9 @@ pub(super) async fn start(router: &Router, mut call: Call) -> Result<Reply, Refu
         router.block(&call.tracing, move |engine| engine.exec_start(&id, true, size)).await?;
         return Ok(reply::empty(StatusCode::OK));
     }
-    let tty = info.config.tty;
-    let (answer, wire) = wire::take_over(&mut call, !tty)?;
+    // As dockerd: this request says how the output is framed, whatever the process has been promised.
+    let multiplexed = !request.tty;
+    let (answer, wire) = wire::take_over(&mut call, multiplexed)?;
     let (router, hangup, tracing) = (router.clone(), call.hangup.clone(), call.tracing.clone());
     // As dockerd: the connection is the client's before the process runs, and an error is told on it.
     tokio::spawn(async move {
@@ -67,9 +68,9 @@ pub(super) async fn start(router: &Router, mut call: Call) -> Result<Reply, Refu
                 // The client asks for the exit code when its stream ends: the code must be there by then.
                 let ended = async { drop(router.engine().exec_wait(&exec).await) };
                 let keys = DetachKeys::parse(&info.config.detach_keys).ok();
-                converse(wire, streams, keys, hangup.wait(), ended).await
+                converse(wire, streams, multiplexed, keys, hangup.wait(), ended).await
             }
-            Err(refusal) => tell(wire, &refusal.message, !tty).await,
+            Err(refusal) => tell(wire, &refusal.message, multiplexed).await,
         };
         if let Err(error) = result {
             tracing::debug!(%error, "an exec's client was lost");
@@ -93,6 +94,7 @@ async fn tell(mut wire: Box<dyn Wire>, message: &str, multiplexed: bool) -> io::
 async fn converse(
     wire: Box<dyn Wire>,
     streams: ExecStreams,
+    multiplexed: bool,
     keys: Option<DetachKeys>,
     client_left: impl Future<Output = ()>,
     ended: impl Future<Output = ()>,
@@ -101,7 +103,7 @@ async fn converse(
         ExecStreams::Terminal(fd) => {
             let (output, input) = tokio::io::split(Descriptor::new(fd)?);
             let outputs = vec![(Stream::Stdout, output)];
-            join(wire, Some(input), outputs, false, keys, client_left, ended).await
+            join(wire, Some(input), outputs, multiplexed, keys, client_left, ended).await
         }
         ExecStreams::Pipes { stdin, stdout, stderr } => {
             let input = stdin.map(Descriptor::new).transpose()?;
@@ -111,7 +113,7 @@ async fn converse(
                     outputs.push((stream, Descriptor::new(fd)?));
                 }
             }
-            join(wire, input, outputs, true, None, client_left, ended).await
+            join(wire, input, outputs, multiplexed, None, client_left, ended).await
         }
     }
 }

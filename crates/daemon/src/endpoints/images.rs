@@ -7,7 +7,7 @@ use api::image::{HistoryItem, ImageDelete, ImageSummary, Platform, PruneReport};
 use api::query::Query;
 use api::system::Message;
 use bytes::{Buf, Bytes};
-use engine::images::{PruneFilter, Removed};
+use engine::images::{ImageInfo, PruneFilter, Removed};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -23,17 +23,26 @@ use crate::server::Router;
 pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> {
     let filters = api::filters::Filters::parse(call.query.get("filters"))?;
     let filter = image::Filter::parse(&filters)?;
-    if call.since(47) && call.query.flag("manifests") {
-        return Err(Refusal::later("listing images with their manifests"));
-    }
     if call.since(42) && call.query.flag("shared-size") {
         return Err(Refusal::later("listing images with their shared size"));
     }
-    let found = router.block(&call.tracing, engine::Engine::images).await?;
+    let manifests = call.since(47) && call.query.flag("manifests");
+    let work = move |engine: &engine::Engine| {
+        let mut found = engine.images()?;
+        found.retain(|info| filter.passes(info));
+        let with_variants = |info: ImageInfo| {
+            let variants = manifests.then(|| engine.variants(&info.target)).transpose()?;
+            Ok((filter.narrowed(&info), variants))
+        };
+        found.into_iter().map(with_variants).collect::<engine::Result<Vec<_>>>()
+    };
+    let found = router.block(&call.tracing, work).await?;
     let list: Vec<ImageSummary> = found
         .iter()
-        .filter(|info| filter.passes(info))
-        .map(|info| image::summary(&filter.narrowed(info), call.version))
+        .map(|(info, variants)| ImageSummary {
+            manifests: variants.as_ref().map(|all| all.iter().map(image::variant).collect()),
+            ..image::summary(info, call.version)
+        })
         .collect();
     Ok(reply::json(StatusCode::OK, &list))
 }
@@ -55,10 +64,14 @@ pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal
     if call.name.trim().is_empty() {
         return Err(Refusal::bad_request("image name cannot be blank"));
     }
-    if call.since(50) && call.query.has("platforms") {
-        return Err(Refusal::later("removing single platforms of an image"));
-    }
     let (name, force) = (call.name.clone(), call.query.flag("force"));
+    if call.since(50) && call.query.has("platforms") {
+        let platforms = call.query.all("platforms").map(platform_from).collect::<Result<Vec<_>, _>>()?;
+        let work = move |engine: &engine::Engine| engine.remove_variants(&name, force, &platforms);
+        let removed = router.block(&call.tracing, work).await?;
+        let lines: Vec<ImageDelete> = removed.into_iter().map(Removed::Deleted).map(removal).collect();
+        return Ok(reply::json(StatusCode::OK, &lines));
+    }
     let removed = router.block(&call.tracing, move |engine| engine.remove_image(&name, force)).await?;
     let lines: Vec<ImageDelete> = removed.into_iter().map(removal).collect();
     Ok(reply::json(StatusCode::OK, &lines))
@@ -77,9 +90,13 @@ async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
     if source != "-" {
         return Err(Refusal::later("importing from a URL"));
     }
-    if call.since(32) && !call.query.get("platform").is_empty() {
-        return Err(Refusal::later("importing for another platform"));
-    }
+    let platform = match call.query.get("platform") {
+        text if call.since(32) && !text.is_empty() => Some(
+            oci::Platform::parse(text)
+                .map_err(|e| Refusal::bad_request(format!("{}: invalid argument", engine::Error::from(e))))?,
+        ),
+        _ => None,
+    };
     let (repo, tag) = (call.query.get("repo"), call.query.get("tag"));
     let name = if repo.is_empty() || tag.is_empty() { repo.to_owned() } else { format!("{repo}:{tag}") };
     if !name.is_empty() {
@@ -92,7 +109,7 @@ async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
     let changes: Vec<String> = call.query.all("changes").map(str::to_owned).collect();
     let body = upload(&mut call);
     let work = move |engine: &engine::Engine| {
-        engine.import_image(body, Some(name.as_str()).filter(|n| !n.is_empty()), &message, &changes)
+        engine.import_image(body, Some(name.as_str()).filter(|n| !n.is_empty()), &message, &changes, platform)
     };
     let id = router.on_thread(&call.tracing, work).await?;
     let (sender, answer) = reply::stream("application/json");
@@ -106,14 +123,15 @@ pub(super) async fn load(router: &Router, mut call: Call) -> Result<Reply, Refus
         if call.query.all("platform").count() > 1 {
             return Err(Refusal::bad_request("multiple platform parameters not supported"));
         }
-        host_only(&call.query, "platform")?;
     }
+    let platform = if call.since(48) { platform_of(&call.query)? } else { None };
     let body = upload(&mut call);
     let router = router.clone();
     let (sender, answer) = reply::stream("application/json");
     // dockerd answers 200 before it looks at the archive; errors are messages.
     tokio::spawn(async move {
-        let loaded = router.on_thread(&call.tracing, move |engine| engine.load_images(body)).await;
+        let loaded =
+            router.on_thread(&call.tracing, move |engine| engine.load_images(body, platform.as_ref())).await;
         match loaded {
             Ok(lines) => {
                 for line in lines {
@@ -218,10 +236,13 @@ fn removal(line: Removed) -> ImageDelete {
 
 /// `platform` as JSON, if it is given.
 pub(super) fn platform_of(query: &Query) -> Result<Option<oci::Platform>, Refusal> {
-    let text = query.get("platform");
-    if text.is_empty() {
-        return Ok(None);
+    match query.get("platform") {
+        "" => Ok(None),
+        text => platform_from(text).map(Some),
     }
+}
+
+fn platform_from(text: &str) -> Result<oci::Platform, Refusal> {
     let given: Platform = decode(text.as_bytes())
         .map_err(|error| Refusal::bad_request(format!("failed to parse platform: {error}")))?;
     if given.os.is_empty() || given.architecture.is_empty() {
@@ -234,7 +255,7 @@ pub(super) fn platform_of(query: &Query) -> Result<Option<oci::Platform>, Refusa
         os_version: given.os_version,
         os_features: given.os_features.unwrap_or_default(),
     };
-    Ok(Some(platform.normalised()))
+    Ok(platform.normalised())
 }
 
 /// A JSON platform that must be this host's; others are the work of a later version.

@@ -130,7 +130,7 @@ fn escape(text: &str) -> String {
 }
 
 /// Unix seconds with an optional fraction, as Docker's clients send times; empty and zero are no time.
-fn time(text: &str) -> Result<Option<Time>, Refusal> {
+pub(super) fn time(text: &str) -> Result<Option<Time>, Refusal> {
     let invalid = |text: &str| {
         Refusal::internal(format!("strconv.ParseInt: parsing {}: invalid syntax", go_quote(text)))
     };

@@ -3,14 +3,17 @@
 
 mod attach;
 mod containers;
+mod events;
 mod exec;
 mod images;
+mod life;
 mod logs;
 mod progress;
 mod pull;
 mod push;
 mod save;
 mod system;
+mod volumes;
 
 use http::StatusCode;
 
@@ -42,12 +45,18 @@ pub(crate) async fn handle(
         E::ContainerRestart => containers::restart(router, call).await,
         E::ContainerRename => containers::rename(router, call).await,
         E::ContainerTop => containers::top(router, call).await,
+        E::ContainerStats => life::stats(router, call).await,
+        E::ContainerUpdate => life::update(router, call).await,
+        E::ContainerPrune => life::prune(router, call).await,
+        E::ContainerPause => containers::pause(router, call, true).await,
+        E::ContainerUnpause => containers::pause(router, call, false).await,
         E::ContainerKill => containers::kill(router, call).await,
         E::ContainerWait => containers::wait(router, call).await,
         E::ContainerRemove => containers::remove(router, call).await,
         E::ContainerResize => containers::resize(router, call).await,
         E::ContainerAttach => attach::attach(router, call).await,
         E::ContainerLogs => logs::logs(router, call).await,
+        E::Events => events::events(router, call).await,
         E::ExecCreate => exec::create(router, call).await,
         E::ExecStart => exec::start(router, call).await,
         E::ExecResize => exec::resize(router, call).await,
@@ -67,11 +76,12 @@ pub(crate) async fn handle(
         E::ImageSave => save::save(router, call).await,
         E::NetworkList => system::networks(router, call).await,
         E::NetworkInspect => system::network(router, call).await,
-        E::VolumeList => Ok(system::volumes()),
-        E::VolumeInspect => {
-            let message = format!("get {}: no such volume", call.name);
-            Err(Refusal::new(StatusCode::NOT_FOUND, message))
-        }
+        E::VolumeList => volumes::list(router, call).await,
+        E::VolumeInspect => volumes::inspect(router, call).await,
+        E::VolumeCreate => volumes::create(router, call).await,
+        E::VolumeRemove => volumes::remove(router, call).await,
+        E::VolumePrune => volumes::prune(router, call).await,
+        E::VolumeUpdate => volumes::update(),
         E::PluginList => Ok(reply::json(StatusCode::OK, &Vec::<api::json::Json>::new())),
         E::Plugin => {
             let message = format!("plugin {} not found", crate::call::go_quote(&call.name));

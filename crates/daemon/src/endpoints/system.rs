@@ -1,6 +1,5 @@
-//! Ping, version, info, and the networks and volumes there are.
+//! Ping, version, info, and the networks there are.
 
-use api::image::VolumeList;
 use api::network::{EndpointResource, Ipam, IpamConfig, Network};
 use engine::networks::NetworkInfo;
 use engine::{Container, ListFilter, NetworkMode};
@@ -116,9 +115,4 @@ fn body(network: &NetworkInfo, containers: &[Container]) -> Network {
         labels: Some(Default::default()),
         ..Network::default()
     }
-}
-
-/// There are none yet: making them is the work of a later version.
-pub(super) fn volumes() -> Reply {
-    reply::json(StatusCode::OK, &VolumeList::default())
 }

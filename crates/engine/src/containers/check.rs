@@ -1,7 +1,7 @@
 //! What a request must be before anything is made of it: Docker's checks, with its texts. Pure.
 
 use crate::config::{HostConfig, Namespaces};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::spec;
 use std::net::IpAddr;
 
@@ -10,15 +10,14 @@ const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
 
 /// Checks what does not depend on the machine.
 pub(super) fn host(host: &HostConfig) -> Result<()> {
-    for bind in &host.binds {
-        spec::check_bind(bind)?;
-    }
+    crate::mounts::check(host)?;
     for (list, option) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
         spec::check_capabilities(list)
             .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
     }
     namespaces(&host.namespaces)?;
-    security(host)?;
+    spec::security::parse(&host.security)?;
+    storage(host)?;
     extra_hosts(&host.dns.extra_hosts)?;
     crate::tasks::check_log(&host.log)?;
     if host.annotations.contains_key("") {
@@ -56,22 +55,27 @@ fn namespaces(n: &Namespaces) -> Result<()> {
     Ok(())
 }
 
-/// What is not there yet, told after what is wrong.
-pub(super) fn ipc(n: &Namespaces) -> Result<()> {
-    if n.ipc.starts_with("container:") {
-        return Err(Error::unsupported("sharing another container's IPC namespace (--ipc container:NAME)"));
-    }
-    Ok(())
-}
-
-fn security(host: &HostConfig) -> Result<()> {
+/// What is not there yet, told after what is wrong. Where SELinux is off, its labels mean nothing, as to dockerd;
+/// where it is on, a label that is not applied would be a promise that is not kept.
+pub(super) fn labels(host: &HostConfig, selinux: bool) -> Result<()> {
     let options = spec::security::parse(&host.security)?;
-    // A label that is not applied would be a promise that is not kept.
-    match options.labels.iter().find(|label| *label != "disable") {
+    match options.labels.iter().find(|label| selinux && *label != "disable") {
         Some(label) => {
             Err(Error::unsupported(format!("the SELinux label {label:?} (--security-opt label=)")))
         }
         None => Ok(()),
+    }
+}
+
+/// A limit of a container's own layer would need project quotas of the file system, of which there are none here.
+/// dockerd's containerd store takes the option and does nothing; its overlay2 driver says this.
+fn storage(host: &HostConfig) -> Result<()> {
+    match host.storage_opt.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Internal,
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        )),
     }
 }
 
@@ -108,8 +112,8 @@ mod tests {
             (|h| h.dns.extra_hosts = vec!["x:y".into()], "invalid IP address in add-host: \"y\""),
             (|h| h.security.options = vec!["x".into()], "invalid --security-opt 1: \"x\""),
             (
-                |h| h.security.options = vec!["label=user:x".into()],
-                "the SELinux label \"user:x\" (--security-opt label=) is not supported yet",
+                |h| drop(h.storage_opt.insert("size".into(), "1G".into())),
+                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
             ),
             (
                 |h| (h.auto_remove, h.restart.name) = (true, "always".into()),
@@ -128,6 +132,14 @@ mod tests {
         let mut good = HostConfig::default();
         good.dns.extra_hosts = ["a:1.2.3.4", "b=::1", "c:[::1]", "d:host-gateway"].map(String::from).into();
         good.namespaces.pid = "container:x".into();
+        good.security.options = vec!["label=user:x".into()];
         host(&good).unwrap();
+        labels(&good, false).unwrap();
+        assert_eq!(
+            labels(&good, true).unwrap_err().message,
+            "the SELinux label \"user:x\" (--security-opt label=) is not supported yet"
+        );
+        good.security.options = vec!["label=disable".into()];
+        labels(&good, true).unwrap();
     }
 }

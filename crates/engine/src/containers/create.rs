@@ -40,16 +40,17 @@ impl Engine {
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;
-        for mode in [&host.namespaces.pid, &host.namespaces.ipc] {
+        for mode in [&mut host.namespaces.pid, &mut host.namespaces.ipc] {
             if let Some(other) = mode.strip_prefix("container:") {
-                // As dockerd: of a request that names another container, not found is invalid.
-                self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
+                // As dockerd: of a request that names another container, not found is invalid; it is kept by its id.
+                let found = self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
+                *mode = format!("container:{}", found.id);
             }
         }
         if host.namespaces.uts == "host" && !config.hostname.is_empty() {
             return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
         }
-        super::check::ipc(&host.namespaces)?;
+        super::check::labels(&host, crate::machine::has_selinux())?;
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             let text = format!(
                 "the working directory '{}' is invalid, it needs to be an absolute path",
@@ -57,6 +58,7 @@ impl Engine {
             );
             return Err(Error::invalid(text));
         }
+        config.healthcheck.as_ref().map_or(Ok(()), super::health::check)?;
         let image = self.resolve_image(&config.image)?;
         let mut config = merge(config, &image.config.config);
         if config.entrypoint.as_ref().is_none_or(Vec::is_empty)
@@ -70,9 +72,6 @@ impl Engine {
             config.hostname = id[..12].to_string();
         }
         let chain = image.config.chain().pop();
-        if !config.volumes.is_empty() {
-            warnings.push("The image declares volumes; they are not supported yet: their content is part of the container".to_string());
-        }
         let mut record = Record {
             name: name.clone().unwrap_or_default(),
             created_ns: Time::now().0,
@@ -81,18 +80,63 @@ impl Engine {
             image_manifest: Some(image.manifest),
             chain: chain.as_ref().map(ToString::to_string),
             last: LastRun::default(),
+            mounts: Vec::new(),
             id,
             config,
             host,
         };
         let _making = self.paths().lock_shared("creating")?;
-        self.make_parts(&record, chain.as_ref())?;
-        if let Err(e) = self.insert_named(&mut record, name.is_none()) {
-            // The conflict is what the client must know.
-            let _ = self.remove_parts(&record);
-            return Err(e);
+        let made = self.make(&mut record, chain.as_ref(), name.is_none());
+        match made {
+            Ok(more) => warnings.extend(more),
+            Err(e) => {
+                // What kept it from being made is what the client must know.
+                let _ = self.remove_parts(&record, true);
+                return Err(e);
+            }
         }
+        self.tell(&record, "create", &[]);
         Ok(Created { id: record.id, warnings })
+    }
+
+    /// Everything of a container, the record last; no volume of it can go meanwhile.
+    fn make(&self, record: &mut Record, chain: Option<&ChainId>, unnamed: bool) -> Result<Vec<String>> {
+        let wants_volumes = Record::wants_volumes(&record.config, &record.host);
+        let _volumes = if wants_volumes { Some(self.paths().lock_shared("volumes")?) } else { None };
+        let (points, warnings) = self.resolve_mounts(&record.id, &record.config, &record.host)?;
+        record.mounts = points;
+        self.make_parts(record, chain)?;
+        self.fill(record)?;
+        self.insert_named(record, unnamed)?;
+        Ok(warnings)
+    }
+
+    /// What its volumes get from its image, and what keeps the images that it mounts.
+    fn fill(&self, record: &Record) -> Result<()> {
+        for (key, point) in record.image_points() {
+            let chain = point.chain.as_deref().map(oci::Digest::parse).transpose()?.map(ChainId);
+            self.store()?.snapshots().prepare(&key, chain.as_ref(), record.host.auto_remove)?;
+        }
+        if record.volume_names().next().is_none() {
+            return Ok(());
+        }
+        let mounts = self.store()?.snapshots().mounts(&record.id)?;
+        let root = Root::from_fd(crate::mounts::tree_of(&mounts, &self.paths().run, Path::new("/"), "")?);
+        self.check_volume_places(record, &root)?;
+        self.fill_volumes(record, &root)
+    }
+
+    /// As dockerd: an image's volume is a folder.
+    fn check_volume_places(&self, record: &Record, root: &Root) -> Result<()> {
+        for path in &record.config.volumes {
+            let Ok(found) = root.resolve(Path::new(path)) else { continue };
+            if sys::root::file_type(std::os::fd::AsFd::as_fd(&found))? != rustix::fs::FileType::Directory {
+                let shown = self.shown_root(&record.id, path);
+                let text = format!("cannot mount volume over existing file, file exists {shown}");
+                return Err(Error::new(Kind::Internal, text));
+            }
+        }
+        Ok(())
     }
 
     fn make_parts(&self, record: &Record, chain: Option<&ChainId>) -> Result<()> {
@@ -101,15 +145,11 @@ impl Engine {
         step.check(snapshots.prepare(&record.id, chain, record.host.auto_remove))?;
         drop(step);
         let folder = self.paths().container(&record.id);
-        let made = std::fs::DirBuilder::new()
+        std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&folder)
             .map_err(io(format!("mkdir {}", folder.display())))
-            .and_then(|()| dockerenv(&snapshots.upper_dir(&record.id)?));
-        if made.is_err() {
-            let _ = self.remove_parts(record);
-        }
-        made
+            .and_then(|()| dockerenv(&snapshots.upper_dir(&record.id)?))
     }
 
     fn insert_named(&self, record: &mut Record, generated: bool) -> Result<()> {
@@ -147,10 +187,12 @@ impl Engine {
     }
 }
 
-/// Looks a user up in a root's own files.
-pub(crate) fn resolve_user_in(root: &Root, user: &str) -> Result<ResolvedUser> {
+/// Looks a user up in a root's own files; `groups` are those that the container's processes have beside.
+pub(crate) fn resolve_user_in(root: &Root, user: &str, groups: &[String]) -> Result<ResolvedUser> {
     let (passwd, group) = user_files(root)?;
-    users::resolve(user, &passwd, &group)
+    let mut resolved = users::resolve(user, &passwd, &group)?;
+    resolved.groups.extend(users::resolve_groups(groups, &group)?);
+    Ok(resolved)
 }
 
 /// passwd and group of a root.
@@ -181,20 +223,6 @@ pub(crate) fn new_id() -> Result<String> {
             return Ok(id);
         }
     }
-}
-
-/// Makes the missing source folder of a `-v` bind, as Docker does.
-pub(crate) fn prepare_bind(text: &str) -> Result<()> {
-    let source = text.split(':').next().unwrap_or_default();
-    if Path::new(source).exists() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(source).map_err(|e| {
-        Error::new(
-            Kind::Internal,
-            format!("error while creating mount source path '{source}': mkdir {source}: {e}"),
-        )
-    })
 }
 
 fn random() -> Result<u64> {
@@ -240,16 +268,15 @@ fn merge(mut config: ContainerConfig, image: &oci::Config) -> ContainerConfig {
     }
     config.stop_timeout = config.stop_timeout.or(image.stop_timeout);
     config.on_build.clone_from(&image.on_build);
-    if let (None, Some(h)) = (&config.healthcheck, &image.healthcheck) {
-        config.healthcheck = Some(Health {
-            test: h.test.clone(),
-            interval: h.interval,
-            timeout: h.timeout,
-            start_period: h.start_period,
-            start_interval: h.start_interval,
-            retries: h.retries,
-        });
-    }
+    let of_image = image.healthcheck.as_ref().map(|h| Health {
+        test: h.test.clone(),
+        interval: h.interval,
+        timeout: h.timeout,
+        start_period: h.start_period,
+        start_interval: h.start_interval,
+        retries: h.retries,
+    });
+    config.healthcheck = super::health::merge(config.healthcheck.take(), of_image);
     config
 }
 

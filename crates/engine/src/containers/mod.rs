@@ -5,11 +5,14 @@
 
 mod check;
 mod create;
+pub(crate) mod health;
 mod names;
+mod prune;
 mod remove;
 mod rename;
 mod size;
 mod top;
+mod update;
 
 use crate::error::Result;
 use crate::state::{Record, Task};
@@ -18,9 +21,12 @@ use std::net::Ipv4Addr;
 
 pub use crate::state::PublishedPort;
 pub use create::Created;
-pub(crate) use create::{new_id, prepare_bind, resolve_user_in};
+pub(crate) use create::{new_id, resolve_user_in};
+pub use prune::PruneFilter;
+pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use size::Sizes;
 pub use top::Processes;
+pub use update::Update;
 
 /// How a container stands, in Docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub enum Status {
     Created,
     /// Its process runs.
     Running,
+    /// Its processes are frozen.
+    Paused,
     /// Its process ended, and its restart policy is about to start another.
     Restarting,
     /// Its process ended.
@@ -43,6 +51,7 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Dead => "dead",
@@ -109,6 +118,8 @@ pub struct Container {
     pub config: ContainerConfig,
     /// What the host gives.
     pub host: HostConfig,
+    /// What is mounted into it, by destination.
+    pub mounts: Vec<crate::MountPoint>,
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// How it stands.
@@ -121,6 +132,8 @@ pub struct Container {
     pub log_path: String,
     /// Its cgroup below each hierarchy's root, while it runs.
     pub cgroup: String,
+    /// What its health checks have found; `None` without checks, and before the first start.
+    pub health: Option<Health>,
     /// It should have been started again a while ago.
     pub(crate) late: bool,
 }
@@ -144,6 +157,10 @@ pub struct ListFilter {
     pub exited: Vec<i32>,
     /// Image name or id.
     pub ancestor: Vec<String>,
+    /// A volume's name, or where something is mounted.
+    pub volume: Vec<String>,
+    /// `none`, `starting`, `healthy`, `unhealthy`.
+    pub health: Vec<String>,
 }
 
 impl Engine {
@@ -215,12 +232,14 @@ impl Engine {
             None => c.config.labels.contains_key(text.as_str()),
         };
         Ok((everything || running)
-            && any(&filter.name, &|n| name_matches(&c.name, n))
+            && any(&filter.name, &|n| crate::name_pattern::matches(n, &c.name))
             && any(&filter.id, &|prefix| c.id.starts_with(prefix))
             && filter.label.iter().all(label)
+            && any(&filter.health, &|h| c.health.as_ref().map_or("none", |found| found.status.as_str()) == h)
             && any(&filter.status, &|s| c.state.status.as_str() == s)
             && (filter.exited.is_empty()
                 || (c.state.finished_ns != 0 && !running && filter.exited.contains(&c.state.exit_code)))
+            && any(&filter.volume, &|v| c.mounts.iter().any(|m| m.name == v || m.destination == v))
             && (filter.ancestor.is_empty() || self.descends(c, &filter.ancestor)?))
     }
 
@@ -237,7 +256,8 @@ impl Engine {
     pub(crate) fn describe(&self, record: Record, task: Option<Task>) -> Result<Container> {
         let state = self.state_of(&record, task.as_ref())?;
         let late = task.as_ref().is_some_and(Task::is_late);
-        let running = state.status == Status::Running;
+        let running = matches!(state.status, Status::Running | Status::Paused);
+        let health = self.health_of(&record, state.status);
         let cgroup = task.as_ref().map(|t| t.cgroup.clone()).unwrap_or_default();
         let endpoint = task.filter(|_| running).and_then(|t| t.endpoint).map(|e| EndpointState {
             endpoint_id: e.endpoint_id,
@@ -253,6 +273,7 @@ impl Engine {
         };
         let v2 = self.cgroup_layout()?.version() == cgroup::Version::V2;
         let private = crate::spec::private_cgroups(&record.host, v2);
+        let mounts = self.shown_mounts(&record);
         Ok(Container {
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),
@@ -260,6 +281,7 @@ impl Engine {
             endpoint,
             cgroup,
             late,
+            health,
             state,
             id: record.id,
             name: record.name,
@@ -270,6 +292,7 @@ impl Engine {
             cgroupns: if private { "private" } else { "host" },
             config: record.config,
             host: record.host,
+            mounts,
         })
     }
 
@@ -295,7 +318,7 @@ impl Engine {
         // The usual case first. A shim writes the exit record before it lets its lock go.
         if shim::client::is_alive(&self.paths().task(&record.id)).unwrap_or(false) {
             return Ok(State {
-                status: Status::Running,
+                status: if task.paused { Status::Paused } else { Status::Running },
                 pid: task.pid,
                 started_ns: task.started_ns,
                 exit_code: 0,
@@ -328,35 +351,22 @@ impl Engine {
     }
 }
 
-/// Docker's name filter is a regular expression over the name with and without its slash; what is
-/// understood of it here are the anchors.
-fn name_matches(name: &str, filter: &str) -> bool {
-    let (start, rest) = filter.strip_prefix('^').map_or((false, filter), |rest| (true, rest));
-    let (end, text) = rest.strip_suffix('$').map_or((false, rest), |text| (true, text));
-    [name.to_string(), format!("/{name}")].iter().any(|name| match (start, end) {
-        (true, true) => name == text,
-        (true, false) => name.starts_with(text),
-        (false, true) => name.ends_with(text),
-        (false, false) => name.contains(text),
-    })
-}
-
 impl Container {
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
-        self.state.status == Status::Running
+        matches!(self.state.status, Status::Running | Status::Paused)
     }
 
     /// Whether it runs or is about to run again: what `ps` shows and `rm` refuses.
     pub fn is_active(&self) -> bool {
-        matches!(self.state.status, Status::Running | Status::Restarting)
+        matches!(self.state.status, Status::Running | Status::Paused | Status::Restarting)
     }
 
     /// Docker's text for what needs a process.
     pub(crate) fn must_run(&self) -> Result<()> {
         let id = &self.id;
         match self.state.status {
-            Status::Running => Ok(()),
+            Status::Running | Status::Paused => Ok(()),
             Status::Restarting => Err(crate::Error::conflict(format!(
                 "Container {id} is restarting, wait until the container is running"
             ))),
@@ -367,28 +377,5 @@ impl Container {
     /// The network it is or would be in.
     pub fn network(&self) -> NetworkMode {
         self.host.network
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_match_with_and_without_their_slash() {
-        for (filter, expected) in [
-            ("p1", true),
-            ("^p1$", true),
-            ("^/p1$", true),
-            ("/p1", true),
-            ("^p", true),
-            ("^/p", true),
-            ("1$", true),
-            ("^1$", false),
-            ("/p$", false),
-            ("p2", false),
-        ] {
-            assert_eq!(name_matches("p1", filter), expected, "{filter}");
-        }
     }
 }

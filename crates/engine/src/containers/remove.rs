@@ -16,21 +16,19 @@ impl Engine {
                     "cannot remove container \"{word}\": container is {what}: stop the container before removing or force remove"
                 )));
             }
-            match self.stop(&container.id, Some("KILL"), Some(-1)).await {
+            match self.end_by(&container.id, Some("KILL"), Some(-1)).await {
                 Ok(()) => {}
                 // It ended, or was removed, in between.
                 Err(e) if matches!(e.kind, Kind::NotModified | Kind::NotFound | Kind::Conflict) => {}
                 Err(e) => return Err(e),
             }
         }
-        // Anonymous volumes come with their issue; there is nothing of them to remove yet.
-        let _ = volumes;
-        self.remove_stopped(&container.id)?;
+        self.remove_stopped(&container.id, volumes)?;
         self.pending().wake();
         Ok(self.store()?.snapshots().empty_trash()?)
     }
 
-    fn remove_stopped(&self, id: &str) -> Result<()> {
+    fn remove_stopped(&self, id: &str, volumes: bool) -> Result<()> {
         let _lock = self.paths().lock(id)?;
         let record = match self.state()?.find(id) {
             Ok(record) => record,
@@ -43,15 +41,21 @@ impl Engine {
         {
             return Err(Error::conflict(format!("container {id} was started again")));
         }
-        self.remove_parts(&record)?;
+        self.remove_parts(&record, volumes)?;
+        self.tell(&record, "destroy", &[]);
         Ok(())
     }
 
     /// Removes everything of a container that does not run, the record first: what is left after
-    /// a crash has no record and is found by reconcile. The caller holds the lock.
-    pub(crate) fn remove_parts(&self, record: &Record) -> Result<()> {
-        self.state()?.delete(record)?;
+    /// a crash has no record and is found by reconcile. With `volumes` those that nobody named go, too. The caller
+    /// holds the lock.
+    pub(crate) fn remove_parts(&self, record: &Record, volumes: bool) -> Result<()> {
+        let volumes = if volumes { record.anonymous_volumes() } else { Vec::new() };
+        self.state()?.delete(record, &volumes)?;
         self.store()?.snapshots().remove(&record.id)?;
+        for key in record.image_snapshots() {
+            self.store()?.snapshots().remove(&key)?;
+        }
         match std::fs::remove_dir_all(self.paths().container(&record.id)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(io("remove the container's folder")(e));
@@ -59,6 +63,6 @@ impl Engine {
             _ => {}
         }
         self.paths().remove_lock(&record.id);
-        Ok(())
+        self.release_volumes(&volumes)
     }
 }

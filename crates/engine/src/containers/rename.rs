@@ -21,7 +21,16 @@ impl Engine {
             |e: Error| Error { message: format!("Error when allocating new name: {}", e.message), ..e };
         // dockerd says the name as it keeps it.
         names::check(name).map_err(|_| allocating(names::invalid(&format!("/{name}"))))?;
-        record.name = name.to_string();
-        self.state()?.rename(&record).map_err(allocating)
+        let old = std::mem::replace(&mut record.name, name.to_string());
+        self.state()?.rename(&record).map_err(allocating)?;
+        // Events of its shim say the new name from now on; a shim that is not there needs none.
+        let attributes = crate::events::of_container(&record.name, &record.config);
+        let path = self.paths().task(&id).join(shim::config::EVENT_FILE);
+        if path.parent().is_some_and(std::path::Path::is_dir) {
+            let text = crate::state::encode(&attributes)?;
+            std::fs::write(&path, text).map_err(crate::error::io("write the name for events"))?;
+        }
+        self.tell(&record, "rename", &[("oldName", &format!("/{old}"))]);
+        Ok(())
     }
 }

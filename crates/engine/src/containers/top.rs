@@ -42,7 +42,9 @@ impl Engine {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(Error::new(Kind::Internal, format!("error running ps: {}", said.trim())));
         }
-        read(&String::from_utf8_lossy(&output.stdout), &pids)
+        let found = read(&String::from_utf8_lossy(&output.stdout), &pids)?;
+        self.tell_container(&container, "top", &[]);
+        Ok(found)
     }
 }
 

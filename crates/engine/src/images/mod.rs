@@ -8,6 +8,7 @@ mod pull;
 mod push;
 mod remove;
 mod save;
+mod variants;
 
 pub use hello::NAME as HELLO;
 pub use history::Step;
@@ -17,6 +18,7 @@ pub use push::{Found, Instead, SearchFilter};
 pub use registry::{Credentials, Remote};
 pub use remove::Removed;
 pub use save::Saved;
+pub use variants::Variant;
 
 use crate::Engine;
 use crate::error::{Error, Kind, Result, chain};
@@ -120,9 +122,20 @@ impl Engine {
         self.image_info(&self.store()?.images().by_digest(&found.target.digest)?)
     }
 
-    /// Loads a `docker save` or OCI layout archive; returns Docker's lines.
-    pub fn load_images(&self, archive: impl Read) -> Result<Vec<String>> {
-        let loaded = self.store()?.load(archive).map_err(store_error)?;
+    /// Loads a `docker save` or OCI layout archive, or one platform's variants of it; returns Docker's lines.
+    pub fn load_images(&self, archive: impl Read, platform: Option<&Platform>) -> Result<Vec<String>> {
+        let loaded = self.store()?.load(archive, platform).map_err(store_error)?;
+        for image in &loaded {
+            let id = image.target.digest.to_string();
+            self.tell_image("load", &id, &id, self.labels_of(&id).as_ref());
+        }
+        if let (Some(platform), Some(other)) = (platform, loaded.iter().find(|image| !image.provides)) {
+            let name =
+                other.name.as_ref().map_or_else(|| other.target.digest.to_string(), Reference::familiar);
+            let text =
+                format!("image {name} was loaded, but doesn't provide the requested platform ({platform})");
+            return Err(Error::not_found(text));
+        }
         Ok(loaded.iter().map(ToString::to_string).collect())
     }
 
@@ -133,11 +146,24 @@ impl Engine {
         name: Option<&str>,
         message: &str,
         changes: &[String],
+        platform: Option<Platform>,
     ) -> Result<String> {
         let name =
             name.filter(|n| !n.is_empty()).map(Reference::parse).transpose()?.map(Reference::or_latest);
-        let id = self.store()?.import(tar, name.as_ref(), message, changes).map_err(store_error)?;
-        Ok(id.to_string())
+        let wanted = store::Import { name: name.as_ref(), message, changes, platform };
+        let id = self.store()?.import(tar, &wanted).map_err(store_error)?;
+        let id = id.to_string();
+        if let Some(name) = &name {
+            self.tell_image("tag", &id, &name.familiar(), self.labels_of(&id).as_ref());
+        }
+        self.tell_image("import", &id, &id, self.labels_of(&id).as_ref());
+        Ok(id)
+    }
+
+    /// The labels of an image's configuration, which its events carry.
+    pub(crate) fn labels_of(&self, word: &str) -> Option<BTreeMap<String, String>> {
+        let image = self.find_image(word).ok()?;
+        Some(self.view(&image).ok()?.config.config.labels)
     }
 
     /// Finds a row by name, by digest, or by a prefix of the id, in Docker's order.

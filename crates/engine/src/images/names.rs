@@ -18,6 +18,8 @@ impl Engine {
         let image = self.find_image(word)?;
         let name = target.clone().or_latest();
         self.store()?.name_image(Some(&name), &image.target, &Labels::new())?;
+        let id = image.target.digest.to_string();
+        self.tell_image("tag", &id, &name.familiar(), self.labels_of(&id).as_ref());
         Ok(())
     }
 

@@ -43,12 +43,14 @@ impl Engine {
         let mut removed = Vec::new();
         for (digest, rows) in doomed {
             store.images().delete_target(&digest)?;
+            let before = removed.len();
             removed.extend(rows.iter().map(|row| {
                 Removed::Untagged(
                     row.name.as_ref().map_or_else(|| digest.to_string(), oci::Reference::familiar),
                 )
             }));
             removed.push(Removed::Deleted(digest.to_string()));
+            self.tell_removed(digest.as_str(), &removed[before..]);
         }
         if removed.is_empty() {
             return Ok((removed, 0));

@@ -44,6 +44,9 @@ impl Engine {
             .pull(&reference, &platform, &store, |p| tell(PullEvent::Progress(p)))
             .await
             .map_err(|error| denied(error, &reference))?;
+        let familiar = reference.familiar();
+        let labels = self.labels_of(&familiar);
+        self.tell_image("pull", &familiar, &reference.familiar_name(), labels.as_ref());
         Ok(())
     }
 
@@ -80,10 +83,10 @@ pub(super) fn registry_error(error: registry::Error) -> Error {
     let kind = match error.kind() {
         registry::Kind::NotFound => Kind::NotFound,
         registry::Kind::Unauthorized => Kind::Unauthorized,
-        registry::Kind::Unavailable => Kind::Unavailable,
+        // As dockerd: a registry that does not answer is no state of this engine.
+        registry::Kind::Unavailable | registry::Kind::Internal => Kind::Internal,
         registry::Kind::Unsupported => Kind::NotImplemented,
         registry::Kind::Invalid => Kind::InvalidParameter,
-        registry::Kind::Internal => Kind::Internal,
     };
     let class = match &error {
         // containerd's class of error, which dockerd shows here.

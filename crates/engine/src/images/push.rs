@@ -58,6 +58,11 @@ impl Engine {
         let client = self.registry()?.with_credentials(credentials);
         for image in images {
             self.push_one(&client, &image, platform, &mut tell).await?;
+            if let Some(name) = &image.name {
+                let familiar = name.familiar();
+                let labels = self.labels_of(&familiar);
+                self.tell_image("push", &familiar, &name.familiar_name(), labels.as_ref());
+            }
         }
         Ok(())
     }

@@ -62,10 +62,21 @@ impl Engine {
         } else {
             store.images().untag(&meant.names)?;
         }
+        self.tell_removed(digest.as_str(), &removed);
         store.export_index()?;
         store.gc()?;
         store.snapshots().empty_trash()?;
         Ok(removed)
+    }
+
+    /// The events of what was removed of an image.
+    pub(super) fn tell_removed(&self, id: &str, removed: &[Removed]) {
+        for part in removed {
+            match part {
+                Removed::Untagged(name) => self.tell_image("untag", id, name, None),
+                Removed::Deleted(id) => self.tell_image("delete", id, id, None),
+            }
+        }
     }
 }
 

@@ -8,12 +8,20 @@ use std::io::Write;
 
 /// An archive whose images were found; writing it is the long part.
 #[derive(Debug)]
-pub struct Saved(store::Archive);
+pub struct Saved {
+    archive: store::Archive,
+    engine: Engine,
+    ids: Vec<String>,
+}
 
 impl Saved {
     /// Writes the tar.
     pub fn write(self, out: impl Write) -> Result<()> {
-        self.0.write(out).map_err(store_error)
+        self.archive.write(out).map_err(store_error)?;
+        for id in &self.ids {
+            self.engine.tell_image("save", id, id, self.engine.labels_of(id).as_ref());
+        }
+        Ok(())
     }
 }
 
@@ -22,6 +30,7 @@ impl Engine {
     pub fn save_images(&self, words: &[String], platform: Option<&Platform>) -> Result<Saved> {
         let store = self.store()?;
         let mut exports = self.exports(words)?;
+        let ids: Vec<String> = exports.iter().map(|e| e.target.digest.to_string()).collect();
         if let Some(platform) = platform {
             let matcher = Matcher::strict(platform);
             for export in &mut exports {
@@ -35,6 +44,7 @@ impl Engine {
             }
         }
         let matcher = Matcher::only(&platform.cloned().unwrap_or_else(Platform::host));
-        Ok(Saved(store.save(&exports, &matcher).map_err(store_error)?))
+        let archive = store.save(&exports, &matcher).map_err(store_error)?;
+        Ok(Saved { archive, engine: self.clone(), ids })
     }
 }

@@ -13,10 +13,13 @@ pub mod users;
 
 pub use defaults::{masked_paths, readonly_paths};
 pub use limits::{Machine, validate};
+pub(crate) use resources::changed_resources;
 
 use crate::config::NetworkMode;
 use crate::error::{Error, Result};
+use crate::ipc::SharedIpc;
 use crate::state::Record;
+pub(crate) use mounts::tmpfs as tmpfs_mount;
 use oci::runtime as spec;
 use std::path::{Path, PathBuf};
 pub(crate) use users::ResolvedUser;
@@ -50,12 +53,16 @@ pub struct Inputs<'a> {
     pub block_devices: &'a [(String, (i64, i64))],
     /// The pid namespace of another container that is shared.
     pub pid_namespace: Option<&'a Path>,
+    /// The ipc namespace and `/dev/shm` that are shared.
+    pub ipc: Option<&'a SharedIpc>,
     /// `--security-opt`, understood.
     pub security: &'a security::Options,
     /// The kernel's major and minor number.
     pub kernel: (u32, u32),
     /// It has AppArmor, and it is switched on.
     pub apparmor: bool,
+    /// What is mounted beside Docker's own.
+    pub mounts: &'a [spec::Mount],
 }
 
 /// A device node that a container gets.
@@ -127,11 +134,6 @@ pub(crate) fn cgroup_path(asked: &str, usual: &str, id: &str) -> String {
     let parent = if asked.is_empty() { usual } else { asked };
     let parts = parent.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
     parts.chain([id]).map(|part| format!("/{part}")).collect()
-}
-
-/// Checks a `-v` value without the host.
-pub(crate) fn check_bind(text: &str) -> Result<()> {
-    mounts::Bind::parse(text).map(drop)
 }
 
 /// Checks capability names.
@@ -313,8 +315,10 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<spec::Namespace> {
         None if host.namespaces.pid == "host" => {}
         None => list.push(own(Pid)),
     }
-    if host.namespaces.ipc != "host" {
-        list.push(own(Ipc));
+    match inputs.ipc.and_then(|ipc| ipc.namespace.as_ref()) {
+        Some(path) => list.push(spec::Namespace { kind: Ipc, path: path.clone() }),
+        None if host.namespaces.ipc == "host" => {}
+        None => list.push(own(Ipc)),
     }
     if host.network != NetworkMode::Host {
         list.push(own(Network));

@@ -1,18 +1,14 @@
-//! The mounts of a container: Docker's own, its three files, tmpfs and binds.
+//! The mounts of a container: Docker's own, its three files, and what was asked for.
 
 use super::Inputs;
-use crate::config::HostConfig;
 use crate::error::{Error, Result};
 use oci::runtime::Mount;
 use std::path::{Component, Path, PathBuf};
 
-/// `/dev/shm` unless asked otherwise.
-const SHM_BYTES: i64 = 64 << 20;
-
 pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let host = &inputs.record.host;
     let mut mounts = system(host.privileged, inputs.security.writable_cgroups);
-    mounts.extend(shared_memory(host));
+    mounts.extend(shared_memory(inputs));
     for file in ["resolv.conf", "hostname", "hosts"] {
         mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), host.read_only));
     }
@@ -23,9 +19,7 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     for (target, options) in &host.tmpfs {
         asked.push(tmpfs(target, options)?);
     }
-    for text in &host.binds {
-        asked.push(Bind::parse(text)?.to_mount());
-    }
+    asked.extend(inputs.mounts.iter().cloned());
     // As Docker: the system's in their order, then the user's by depth, so that a mount below
     // another comes after it; a user's mount on one of the system's places replaces it.
     asked.sort_by_key(|m| m.destination.components().count());
@@ -35,8 +29,12 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
 }
 
 /// `/dev/shm`, which is System V's shared memory by another name: it goes with the ipc namespace.
-fn shared_memory(host: &HostConfig) -> Option<Mount> {
-    let shm = if host.shm_size > 0 { host.shm_size } else { SHM_BYTES };
+fn shared_memory(inputs: &Inputs<'_>) -> Option<Mount> {
+    if let Some(ipc) = inputs.ipc {
+        return Some(bind("/dev/shm", &ipc.shm, false));
+    }
+    let host = &inputs.record.host;
+    let shm = if host.shm_size > 0 { host.shm_size } else { crate::ipc::SHM_BYTES };
     let options = ["nosuid", "noexec", "nodev", "mode=1777", &format!("size={shm}")];
     match host.namespaces.ipc.as_str() {
         "none" => None,
@@ -78,7 +76,8 @@ fn bind(destination: &str, source: &Path, read_only: bool) -> Mount {
     Mount { source: source.to_path_buf(), ..mount(destination, "bind", "", &["rbind", "rprivate", access]) }
 }
 
-fn tmpfs(target: &str, options: &str) -> Result<Mount> {
+/// A tmpfs with Docker's defaults.
+pub(crate) fn tmpfs(target: &str, options: &str) -> Result<Mount> {
     let path = absolute(target)?;
     let mut list = vec!["noexec".to_string(), "nosuid".to_string(), "nodev".to_string()];
     for option in options.split(',').filter(|o| !o.is_empty()) {
@@ -108,73 +107,6 @@ fn dedup(mounts: &mut Vec<Mount>) {
         mounts.drain(..).rev().filter(|m| seen.insert(m.destination.clone())).collect();
     kept.reverse();
     *mounts = kept;
-}
-
-/// `-v source:target[:options]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bind {
-    /// Absolute path on the host.
-    pub source: PathBuf,
-    /// Absolute path in the container.
-    pub target: PathBuf,
-    /// `:ro`.
-    pub read_only: bool,
-    /// `rprivate` and so on.
-    pub propagation: String,
-}
-
-impl Bind {
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let invalid = || Error::invalid(format!("invalid volume specification: '{text}'"));
-        let mut parts = text.split(':');
-        let (source, target) = (parts.next().ok_or_else(invalid)?, parts.next().ok_or_else(invalid)?);
-        let options = parts.next().unwrap_or("");
-        if parts.next().is_some() || source.is_empty() {
-            return Err(invalid());
-        }
-        if !source.starts_with('/') {
-            return Err(Error::unsupported(format!("the named volume {source:?} (-v NAME:PATH)")));
-        }
-        let target = absolute(target).map_err(|_| {
-            Error::invalid(format!("invalid volume specification: '{text}': invalid mount path: '{target}' mount path must be absolute"))
-        })?;
-        if target == Path::new("/") {
-            return Err(Error::invalid(format!(
-                "invalid volume specification: '{text}': invalid specification: destination can't be '/'"
-            )));
-        }
-        let mut bind = Self {
-            source: PathBuf::from(source),
-            target,
-            read_only: false,
-            propagation: "rprivate".to_string(),
-        };
-        for option in options.split(',').filter(|o| !o.is_empty()) {
-            match option {
-                "ro" => bind.read_only = true,
-                "rw" => bind.read_only = false,
-                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
-                    bind.propagation = option.to_string()
-                }
-                "z" | "Z" | "nocopy" | "cached" | "consistent" | "delegated" | "idmap" => {
-                    return Err(Error::unsupported(format!("the bind option {option:?}")));
-                }
-                _ => return Err(Error::invalid(format!("invalid mode: {options}"))),
-            }
-        }
-        Ok(bind)
-    }
-
-    fn to_mount(&self) -> Mount {
-        let access = if self.read_only { "ro" } else { "rw" };
-        Mount {
-            destination: self.target.clone(),
-            kind: "bind".to_string(),
-            source: self.source.clone(),
-            options: vec!["rbind".to_string(), access.to_string(), self.propagation.clone()],
-            ..Mount::default()
-        }
-    }
 }
 
 /// Cleans an absolute path of the container as Go's `path.Clean` does.

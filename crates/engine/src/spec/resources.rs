@@ -20,6 +20,18 @@ pub(super) fn resources(inputs: &Inputs<'_>) -> Result<spec::Resources> {
     })
 }
 
+/// What of them can be changed while the container runs: not devices.
+pub(crate) fn changed_resources(host: &HostConfig) -> spec::Resources {
+    let weight = host.limits.blkio_weight;
+    spec::Resources {
+        memory: memory(host),
+        cpu: cpu(host),
+        pids: host.pids_limit.filter(|n| *n != 0).map(|limit| spec::Pids { limit: Some(limit) }),
+        block_io: (weight != 0).then(|| spec::BlockIo { weight: Some(weight), ..spec::BlockIo::default() }),
+        ..spec::Resources::default()
+    }
+}
+
 /// `RLIMIT_…` of each `--ulimit`; -1 is no limit.
 pub(super) fn rlimits(limits: &Limits) -> Vec<spec::Rlimit> {
     let number = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);

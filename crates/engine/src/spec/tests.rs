@@ -1,6 +1,5 @@
 //! Tests of the module above: what it promises, as cases.
 
-use super::mounts::Bind;
 use super::*;
 use crate::config::HostConfig;
 
@@ -36,37 +35,6 @@ fn environment_is_replaced_in_place() {
     let mut env: Vec<String> = ["PATH=/bin", "A=1", "B=2"].map(String::from).into();
     merge_env(&mut env, &["A=3".to_string(), "C".to_string(), "B".to_string(), "D=".to_string()]);
     assert_eq!(env, ["PATH=/bin", "A=3", "D="]);
-}
-
-#[test]
-fn binds() {
-    for (text, expected) in [
-        ("/a:/b", Ok(("/a", "/b", false, "rprivate"))),
-        ("/a:/b/../c/:ro", Ok(("/a", "/c", true, "rprivate"))),
-        ("/a:/b:ro,rslave", Ok(("/a", "/b", true, "rslave"))),
-        (
-            "/a:b",
-            Err("invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute"),
-        ),
-        (
-            "/a:/",
-            Err("invalid volume specification: '/a:/': invalid specification: destination can't be '/'"),
-        ),
-        ("/a:/b:nope", Err("invalid mode: nope")),
-        ("/a:/b:ro:x", Err("invalid volume specification: '/a:/b:ro:x'")),
-        ("data:/b", Err("the named volume \"data\" (-v NAME:PATH) is not supported yet")),
-    ] {
-        match (Bind::parse(text), expected) {
-            (Ok(b), Ok((source, target, ro, propagation))) => {
-                assert_eq!(
-                    (b.source.to_str(), b.target.to_str(), b.read_only, b.propagation.as_str()),
-                    (Some(source), Some(target), ro, propagation)
-                );
-            }
-            (Err(e), Err(message)) => assert_eq!(e.message, message),
-            (got, _) => panic!("{text}: {got:?}"),
-        }
-    }
 }
 
 #[test]

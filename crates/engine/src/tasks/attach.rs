@@ -39,6 +39,7 @@ impl Engine {
     pub fn attach(&self, word: &str, what: Attachment) -> Result<(Attached, bool)> {
         let container = self.container(word)?;
         let tty = container.config.tty;
+        self.tell_container(&container, "attach", &[]);
         let stdin = what.stdin && container.config.open_stdin;
         if container.is_running() {
             let what = Attachment { stdin, ..what };
@@ -63,7 +64,10 @@ impl Engine {
         container.must_run()?;
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
         let request = Request::Resize { exec_id: None, width: columns, height: rows };
-        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)
+        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error)?;
+        let (height, width) = (rows.to_string(), columns.to_string());
+        self.tell_container(&container, "resize", &[("height", &height), ("width", &width)]);
+        Ok(())
     }
 }
 

@@ -96,12 +96,14 @@ impl Engine {
         }
         let container = self.container(word)?;
         container.must_run()?;
+        not_paused(&container, word)?;
         // As dockerd: an unknown user is told here, before anything is taken over.
         exec_user(&container, &config.user)?;
         let id = crate::containers::new_id()?;
         let record =
             ExecRecord { container: container.id.clone(), config, started: false, pid: 0, exit_code: None };
         self.state()?.put_exec(&id, &container.id, &crate::state::encode(&record)?)?;
+        self.tell_exec(&container, "exec_create", &record.config, &id);
         Ok(id)
     }
 
@@ -113,6 +115,7 @@ impl Engine {
         }
         let container = self.container(&record.container)?;
         container.must_run()?;
+        not_paused(&container, &container.id)?;
         let mut process = self.exec_process(&container, &record.config)?;
         if let Some((columns, rows)) = size.filter(|(c, r)| *c > 0 && *r > 0 && record.config.tty) {
             process.console_size =
@@ -125,6 +128,8 @@ impl Engine {
             stderr: config.attach_stderr && !detach,
         };
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
+        // As dockerd: before it is known whether it can run.
+        self.tell_exec(&container, "exec_start", &record.config, id);
         let sink = sys::trace::current_sink();
         let handed: Vec<BorrowedFd<'_>> = sink.iter().map(|sink| sink.as_fd()).collect();
         let trace = sink.is_some();
@@ -241,6 +246,13 @@ impl Engine {
         }
     }
 
+    fn tell_exec(&self, container: &crate::Container, action: &str, config: &ExecConfig, id: &str) {
+        // dockerd's form: the program, a space, the arguments.
+        let (program, args) = config.cmd.split_first().map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
+        let action = format!("{action}: {program} {}", args.join(" "));
+        self.tell_container(container, &action, &[("execID", id)]);
+    }
+
     fn exec_record(&self, id: &str) -> Result<ExecRecord> {
         self.state()?.exec(id)?.ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
     }
@@ -271,7 +283,14 @@ fn exec_user(container: &crate::Container, user: &str) -> Result<Option<spec::Re
     }
     // The kernel's own view of its root.
     let root = sys::root::Root::open_dir(Path::new(&format!("/proc/{}/root", container.state.pid)))?;
-    crate::containers::resolve_user_in(&root, user).map(Some)
+    crate::containers::resolve_user_in(&root, user, &container.host.group_add).map(Some)
+}
+
+fn not_paused(container: &crate::Container, word: &str) -> Result<()> {
+    if container.state.status != crate::Status::Paused {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("Container {word} is paused, unpause the container before exec")))
 }
 
 /// Docker's words in front of the runtime's.

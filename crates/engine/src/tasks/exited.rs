@@ -91,6 +91,11 @@ impl Engine {
         drop(step);
         self.pending().note_exit(&record.id, exit.exit_code);
         let again = again_after(record, task, &exit);
+        let lasted = exit.finished_at_ns.saturating_sub(task.started_ns).max(0) / 1_000_000_000;
+        if task.pid != 0 {
+            let (lasted, code) = (lasted.to_string(), exit.exit_code.to_string());
+            self.tell(record, "die", &[("execDuration", &lasted), ("exitCode", &code)]);
+        }
         let mut record = record.clone();
         record.last = crate::state::LastRun {
             started_ns: task.started_ns,
@@ -100,9 +105,11 @@ impl Engine {
             error: exit.error,
             restarts: record.last.restarts + i64::from(again.is_some()),
             stopped_by_hand: task.stopped_by_hand,
+            health: self.last_health(&record),
         };
         if record.host.auto_remove && !task.kept {
-            self.remove_parts(&record)?;
+            self.remove_parts(&record, true)?;
+            self.tell(&record, "destroy", &[]);
         } else {
             self.state()?.update(&record)?;
             let _ = std::fs::remove_file(self.paths().container(&record.id).join(crate::reconcile::STARTED));
@@ -117,6 +124,8 @@ impl Engine {
             pid: 0,
             pid_start: 0,
             endpoint: None,
+            mounted: Vec::new(),
+            paused: false,
             due_ns: Some(sys::clock::boottime_ns().saturating_add(delay.as_nanos() as u64)),
             delay_ms,
             ..task.clone()
@@ -174,6 +183,8 @@ impl Engine {
     /// Takes back everything of a task that is not the container's, the row last: `next` takes its place.
     pub(crate) fn forget_task(&self, id: &str, task: &Task, next: Option<&Task>) -> Result<()> {
         self.disconnect(task)?;
+        self.unmount_volumes(id, &task.mounted)?;
+        crate::ipc::detach(&self.paths().task(id))?;
         match std::fs::remove_dir_all(self.paths().task(id)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(crate::error::io("remove the run folder")(e));

@@ -4,6 +4,7 @@ use super::attach::{Attachment, SHIM_PATIENCE, request_attach};
 use super::exited::Finished;
 use super::streams::{AsyncConnection, shim_error};
 use crate::error::{Error, Kind, Result};
+use crate::ipc::SharedIpc;
 use crate::networks::Connected;
 use crate::spec::{self, Inputs};
 use crate::state::{Record, Task};
@@ -64,7 +65,8 @@ impl Engine {
                 record.last.error.clone_from(&failure.message);
                 record.last.exit_code = failure_code(&failure);
                 if record.host.auto_remove {
-                    self.remove_parts(&record)?;
+                    self.remove_parts(&record, true)?;
+                    self.tell(&record, "destroy", &[]);
                     self.store()?.snapshots().empty_trash()?;
                 } else {
                     self.state()?.update(&record)?;
@@ -95,12 +97,16 @@ impl Engine {
             due_ns: None,
             delay_ms,
             cancelled: false,
+            paused: false,
             kept: false,
+            mounted: Vec::new(),
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
         let started = self.run_task(record, &mut task, attaches, supervise);
-        if started.is_err() {
+        if started.is_ok() {
+            self.tell(record, "start", &[]);
+        } else {
             // The first error is the one to tell; what cannot be undone now is undone from the row.
             let _ = self.kill_cgroup(&task.cgroup).and_then(|()| self.forget_task(&record.id, &task, None));
         }
@@ -117,13 +123,18 @@ impl Engine {
         // Two things that need nothing from the rest are under way while the rest is found out: the network
         // namespace, half a millisecond of the kernel's, and the shim's own world.
         let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
+        // Before the shim has a mount namespace of its own.
+        let ipc = self.shared_ipc(record)?;
         let launching = self.begin_shim(record)?;
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let connected = self.connect(record, task, netns)?;
         self.write_files(record, task)?;
-        let config = self.shim_config(record, task, &connected, mounts)?;
+        self.begin_health(record)?;
+        let (config, trees) = self.shim_config(record, task, &connected, mounts, ipc.as_ref())?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
-        let handed = Handed { netns: connected.netns.as_ref().map(AsFd::as_fd), ports: &sockets };
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        let netns = connected.netns.as_ref().map(AsFd::as_fd);
+        let handed = Handed { netns, ports: &sockets, mounts: &trees };
         let mut connection =
             launching.finish(&config, handed).map_err(|e| Error::internal("start the shim", &e))?;
         let (created, _) =
@@ -174,25 +185,26 @@ impl Engine {
     fn shim_config(
         &self,
         record: &Record,
-        task: &Task,
+        task: &mut Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
-    ) -> Result<Config> {
+        ipc: Option<&SharedIpc>,
+    ) -> Result<(Config, Vec<OwnedFd>)> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
-        let spec = self.build_spec(record, task, &root, &mounts)?;
+        let user = self.resolve_user(&record.config.user, &record.host.group_add, &mounts)?;
+        let prepared = self.prepare_mounts(record, task, &user)?;
+        let spec = self.build_spec(record, task, &root, &user, &prepared, ipc)?;
+        let (indexes, trees) = prepared.handed(&spec);
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
         let bundle = run_dir.clone();
         let log = self.log_settings(record)?;
-        Ok(Config {
-            settings: self.shim_settings(record, task, connected, log),
-            spec,
-            rootfs,
-            bundle,
-            no_pivot: false,
-        })
+        let mut settings = self.shim_settings(record, task, connected, log);
+        settings.mounts = indexes;
+        let event = crate::events::of_container(&record.name, &record.config);
+        Ok((Config { settings, spec, rootfs, bundle, event, no_pivot: false }, trees))
     }
 
     fn shim_settings(&self, record: &Record, task: &Task, connected: &Connected, log: Log) -> Settings {
@@ -221,6 +233,8 @@ impl Engine {
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
+            mounts: Vec::new(),
+            health: crate::containers::health::probe(record.config.healthcheck.as_ref()).map(Box::new),
             trace: sys::trace::current_sink().is_some(),
             volatile: record.host.auto_remove,
         }
@@ -246,12 +260,10 @@ impl Engine {
         record: &Record,
         task: &Task,
         root: &Path,
-        mounts: &[sys::mount::Mount],
+        user: &spec::ResolvedUser,
+        prepared: &crate::mounts::Prepared,
+        ipc: Option<&SharedIpc>,
     ) -> Result<oci::runtime::Spec> {
-        let user = self.resolve_user(&record.config.user, &record.host.group_add, mounts)?;
-        for bind in &record.host.binds {
-            crate::containers::prepare_bind(bind)?;
-        }
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
         let host_name = crate::system::host_name();
@@ -260,9 +272,9 @@ impl Engine {
         let pid_namespace = self.shared_pid_namespace(&record.host)?;
         let security = spec::security::parse(&record.host.security)?;
         let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
-        spec::build(&Inputs {
+        let mut built = spec::build(&Inputs {
             record,
-            user: &user,
+            user,
             root,
             data_dir: &self.paths().container(&record.id),
             init,
@@ -274,10 +286,14 @@ impl Engine {
             devices: &given,
             block_devices: &block_devices,
             pid_namespace: pid_namespace.as_deref(),
+            ipc,
             security: &security,
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
-        })
+            mounts: &prepared.mounts,
+        })?;
+        crate::device_requests::apply(&record.host.device_requests, &mut built)?;
+        Ok(built)
     }
 
     /// `hosts`, `hostname`, `resolv.conf` in the container's folder.
@@ -285,7 +301,7 @@ impl Engine {
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
-            std::fs::write(folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
+            write_readable(&folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
         let dns = &record.host.dns;
@@ -381,6 +397,9 @@ fn create_error(e: shim::Error) -> Error {
 
 /// runc says of a program that cannot be run what it could not do.
 pub(super) fn process_text(message: &str) -> String {
+    if message.starts_with("error mounting ") {
+        return format!("unable to start container process: error during container init: {message}");
+    }
     if message.starts_with("exec: ") || message.starts_with("chdir to cwd") {
         return format!("unable to start container process: {message}");
     }
@@ -405,4 +424,11 @@ fn make_private(folder: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(crate::error::io(format!("mkdir {}", folder.display()))),
     }
+}
+
+/// A file that any user in the container may read, whatever this process's umask.
+fn write_readable(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+    std::io::Write::write_all(&mut file, content)
 }

@@ -19,8 +19,9 @@ const STOP_TIMEOUT_S: i64 = 10;
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Sends a signal (name or number) to the main process.
-    pub fn kill(&self, word: &str, signal: &str) -> Result<()> {
+    /// Sends a signal (name or number) to the main process. As dockerd, SIGKILL is waited for: the container does not
+    /// run any more when this returns, unless the kernel holds a process back.
+    pub async fn kill(&self, word: &str, signal: &str) -> Result<()> {
         let signal = if signal.is_empty() { "KILL" } else { signal };
         let number = sys::signal::parse(signal)
             .filter(|n| *n != 0)
@@ -36,15 +37,38 @@ impl Engine {
         let stop_signal = container.config.stop_signal.as_deref().filter(|s| !s.is_empty());
         let kill = rustix::process::Signal::KILL.as_raw();
         let ends = number == kill || stop_signal.is_none_or(|s| sys::signal::parse(s) == Some(number));
-        match self.note_stop(&container, ends)? {
-            Stopping::Task => self.signal(&container, number),
-            Stopping::WasRestarting => Ok(()),
+        // Before the signal, so that its end is not missed.
+        let ended = self.wait(&container.id, Condition::NotRunning)?;
+        if self.note_stop(&container, ends)? == Stopping::WasRestarting {
+            return Ok(());
         }
+        self.signal(&container, number)?;
+        if ends {
+            self.unpause_to_end(&container)?;
+        }
+        if number == kill {
+            // dockerd too only logs it when the time is over.
+            let _ = tokio::time::timeout(KILL_PATIENCE, ended.finish()).await;
+        }
+        Ok(())
     }
 
     /// Stops a container: its stop signal, then SIGKILL after the timeout (seconds; negative =
     /// never). [`crate::Kind::NotModified`] when it does not run.
     pub async fn stop(&self, word: &str, signal: Option<&str>, timeout_s: Option<i64>) -> Result<()> {
+        let container = self.container(word)?;
+        self.end_by(&container.id, signal, timeout_s).await?;
+        self.tell_container(&container, "stop", &[]);
+        Ok(())
+    }
+
+    /// The same as a part of something else.
+    pub(crate) async fn end_by(
+        &self,
+        word: &str,
+        signal: Option<&str>,
+        timeout_s: Option<i64>,
+    ) -> Result<()> {
         let container = self.container(word)?;
         if !container.is_active() {
             return Err(Error::new(
@@ -72,6 +96,7 @@ impl Engine {
             Err(e) if e.kind == crate::Kind::Conflict => {}
             Err(e) => return Err(e),
         }
+        self.unpause_to_end(&container)?;
         if seconds < 0 {
             return ended.await.map(drop);
         }
@@ -112,9 +137,11 @@ impl Engine {
         }
         match self.start(&id, options) {
             // A policy, or somebody else, was faster.
-            Err(e) if e.kind == crate::Kind::NotModified => Ok(()),
-            other => other,
+            Err(e) if e.kind == crate::Kind::NotModified => {}
+            other => other?,
         }
+        self.tell(&self.state()?.find(&id)?, "restart", &[]);
+        Ok(())
     }
 
     /// Whether the end of the present run removes an `--rm` container.
@@ -125,12 +152,25 @@ impl Engine {
         self.state()?.put_task(id, &task)
     }
 
+    /// A frozen process takes no signal: one that is meant to end is let go on.
+    fn unpause_to_end(&self, container: &Container) -> Result<()> {
+        if container.state.status != crate::Status::Paused {
+            return Ok(());
+        }
+        match self.unpause(&container.id) {
+            Err(e) if matches!(e.kind, crate::Kind::Conflict | crate::Kind::NotFound) => Ok(()),
+            other => other,
+        }
+    }
+
     fn signal(&self, container: &Container, signal: i32) -> Result<()> {
         let mut step = sys::trace::step("signal", "pidfd_send_signal(2)");
         step.note(format_args!("{signal} to pid {}, by the shim", container.state.pid));
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
         let request = Request::Kill { signal, all: false, exec_id: None };
-        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error).map(drop)
+        connection.call(&request, &[], Some(SHIM_PATIENCE)).map_err(shim_error)?;
+        self.tell_container(container, "kill", &[("signal", &signal.to_string())]);
+        Ok(())
     }
 }
 

@@ -77,7 +77,7 @@ impl Waiting {
                 Err(e) => return Err(e),
             };
             match container.state.status {
-                Status::Running => last = self.follow().await?.or(last),
+                Status::Running | Status::Paused => last = self.follow().await?.or(last),
                 Status::Dead => {
                     engine.task_lost(&self.id)?;
                     continue;
@@ -100,11 +100,11 @@ impl Waiting {
             }
             // A run has ended: its cleanup is this process's, or the helper's, or ours.
             engine.pending().cleaned_up(&self.id).await;
-            if self.condition != Condition::Removed {
-                return Ok(removed(last, true));
-            }
-            if container.host.auto_remove {
+            if self.condition == Condition::Removed && container.host.auto_remove {
                 engine.task_exited(&self.id)?;
+            }
+            last = self.last_word(last)?;
+            if self.condition != Condition::Removed || container.host.auto_remove {
                 return Ok(removed(last, true));
             }
             self.next_change().await?;
@@ -152,6 +152,15 @@ impl Waiting {
             return self.recorded();
         }
         Ok(result)
+    }
+
+    /// The code of a run that is cleaned up. Where the shim had gone before it could be asked, whoever cleaned up has
+    /// read the code from the record of the run's end and noted it.
+    fn last_word(&self, last: Option<i32>) -> Result<Option<i32>> {
+        match last.or_else(|| self.engine.pending().since(&self.id).exit) {
+            None => self.recorded(),
+            known => Ok(known),
+        }
     }
 
     /// The code of a run whose shim has gone: from its record, or as this process has noted it.

@@ -1,15 +1,14 @@
 //! What is done to a container that is there: start, state, kill, delete, list.
 
 use super::{Call, Failure, print};
-use crate::error::{Error, Kind, What};
+use crate::error::{Error, Kind};
 use crate::hooks::{self, HookPhase, HookState};
 use crate::state::{Container, Status};
 use cgroup::{Cgroup, Layout};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use serde::Serialize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,9 +16,6 @@ use std::time::Duration;
 const KILL_WAIT_SECONDS: u32 = 10;
 /// How long it waits for the rest of the group.
 const EMPTY_WAIT: Duration = Duration::from_secs(10);
-/// How long `start` waits for init to come to its gate.
-const GATE_WAIT_SECONDS: i64 = 60;
-
 pub(super) fn start(call: &Call) -> Result<u8, Failure> {
     let container = call.root.load(call.id())?;
     let _lock = container.lock()?;
@@ -32,8 +28,7 @@ pub(super) fn start(call: &Call) -> Result<u8, Failure> {
         }
     }
     let pidfd = container.pidfd()?;
-    let fifo = container.open_fifo()?;
-    if !opened(&fifo, &pidfd)? {
+    if !container.open_gate()? {
         return Err(Failure::new("cannot start a container that has stopped"));
     }
     container.remove_fifo()?;
@@ -47,27 +42,6 @@ pub(super) fn start(call: &Call) -> Result<u8, Failure> {
         return Err(e.into());
     }
     Ok(0)
-}
-
-/// Waits for init's byte, or its end.
-fn opened(fifo: &OwnedFd, pidfd: &OwnedFd) -> crate::Result<bool> {
-    let limit = Timespec { tv_sec: GATE_WAIT_SECONDS, tv_nsec: 0 };
-    loop {
-        let mut fds = [PollFd::new(fifo, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
-        match poll(&mut fds, Some(&limit)) {
-            Err(Errno::INTR) => continue,
-            Err(e) => return Err(Error::kernel("poll()", e)),
-            Ok(0) => return Err(Error::new(Kind::State, "init did not come to its gate")),
-            Ok(_) => {}
-        }
-        if fds[0].revents().contains(PollFlags::IN) {
-            // EAGAIN: the byte is another reader's, who has started it then.
-            return Ok(rustix::io::read(fifo, &mut [0; 1]).what(|| "read exec fifo")? == 1);
-        }
-        if !fds[1].revents().is_empty() {
-            return Ok(false);
-        }
-    }
 }
 
 /// What `state` and `list` print, in runc's order.

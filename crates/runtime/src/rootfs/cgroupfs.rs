@@ -3,7 +3,7 @@
 //! container's own group without one.
 
 use super::Rootfs;
-use super::mounts::{self, set};
+use super::mounts;
 use super::options::{Attributes, Options};
 use crate::error::{Error, Kind, Result, What};
 use cgroup::{Hierarchy, Layout, Version};
@@ -54,8 +54,7 @@ fn unified(rootfs: &Rootfs<'_>, wanted: &Mount, options: &Options, own: Option<&
         // A user namespace without a cgroup namespace of its own may only bind.
         Err(Errno::PERM | Errno::BUSY) if own.is_some() => {
             let tree = sys::mount::open_tree_clone(CWD, own.unwrap_or(Path::new("/")), true)?;
-            set(tree.as_fd(), options.attributes, false)?;
-            Ok(sys::mount::attach_detached_fd(tree.as_fd(), target.as_fd())?)
+            mounts::place_with(tree.as_fd(), target.as_fd(), options.attributes)
         }
         Err(e) => Err(Error::kernel("mount cgroup2", e)),
     }
@@ -82,8 +81,7 @@ fn one(
     let tree = sys::mount::open_tree_clone(CWD, &group_folder(hierarchy), false)?;
     let read_only = if options.is_read_only() { MOUNT_ATTR_RDONLY } else { 0 };
     let attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | read_only;
-    set(tree.as_fd(), Attributes { set: attributes, clear: 0 }, false)?;
-    mounts::place(tree.as_fd(), folder.as_fd())
+    mounts::place_with(tree.as_fd(), folder.as_fd(), Attributes { set: attributes, clear: 0 })
 }
 
 /// Type and options that mount this hierarchy once more.

@@ -69,6 +69,12 @@ impl<'a> Rootfs<'a> {
             step.note(format_args!("/ {flags:?}"));
             step.check(mount_change("/", flags).what(|| "change the propagation of /"))?;
         }
+        if wanted.is_some_and(|flags| flags.contains(MountPropagationFlags::SHARED))
+            && let Some(parent) = path.parent()
+        {
+            // pivot_root wants the parent mount of the new root not shared, and "/" may be that parent.
+            bind_itself(parent)?;
+        }
         for mount in own_mounts {
             mount_own(mount, &path)?;
         }

@@ -68,11 +68,10 @@ impl Rootfs<'_> {
                 opened.as_fd()
             }
         };
-        set(tree, options.attributes, false)?;
         set(tree, options.recursive, true)?;
         let target = self.target_like(&wanted.destination, tree)?;
         self.check_proc(&wanted.destination, target.as_fd(), Some(tree))?;
-        sys::mount::attach_detached_fd(tree, target.as_fd())?;
+        place_with(tree, target.as_fd(), options.attributes)?;
         propagate(tree, options)
     }
 
@@ -122,8 +121,7 @@ impl Rootfs<'_> {
                 set: options.attributes.set & !sys::mount::MOUNT_ATTR_RDONLY,
                 ..options.attributes
             };
-            set(tree.as_fd(), attributes, false)?;
-            sys::mount::attach_detached_fd(tree.as_fd(), target.as_fd())?;
+            place_with(tree.as_fd(), target.as_fd(), attributes)?;
             propagate(tree.as_fd(), options)?;
         } else {
             self.attach(wanted, options, &target, &data, options.mount_flags(true))?;
@@ -216,15 +214,33 @@ pub(super) fn open_source(bundle: &Path, wanted: &Mount, recursive: bool) -> Res
         let errno = e.errno();
         if errno == Errno::NOENT.raw_os_error() {
             Error::kernel(format!("stat {}", path.display()), Errno::NOENT)
+        } else if errno == Errno::NOTDIR.raw_os_error() {
+            // runc's words.
+            let advice = "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type";
+            Error::new(Kind::Invalid, format!("stat {}: not a directory: {advice}", path.display()))
         } else {
             e.into()
         }
     })
 }
 
-/// Moves a detached tree onto a resolved target.
-pub(super) fn place(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
-    Ok(sys::mount::attach_detached_fd(tree, target)?)
+/// Moves a detached tree onto a resolved target, with these attributes: before Linux 5.12 only what has a place can be
+/// changed, which nobody in the container sees yet.
+pub(super) fn place_with(tree: BorrowedFd<'_>, target: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
+    let later = match change(tree, attributes, false) {
+        Err(e) if e.errno() == Errno::NOSYS.raw_os_error() => true,
+        changed => {
+            changed?;
+            false
+        }
+    };
+    sys::mount::attach_detached_fd(tree, target)?;
+    if later { remount(tree, attributes) } else { Ok(()) }
+}
+
+/// The same, read-only.
+pub(super) fn place_read_only(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    place_with(tree, target, Attributes { set: sys::mount::MOUNT_ATTR_RDONLY, clear: 0 })
 }
 
 /// Makes the mount behind `fd` read-only.
@@ -232,15 +248,19 @@ pub(super) fn make_read_only(fd: BorrowedFd<'_>, recursive: bool) -> Result<()> 
     set(fd, Attributes { set: sys::mount::MOUNT_ATTR_RDONLY, clear: 0 }, recursive)
 }
 
-/// mount_setattr on the mount behind `fd`; before Linux 5.12 a remount, which cannot be recursive.
-pub(super) fn set(fd: BorrowedFd<'_>, attributes: Attributes, recursive: bool) -> Result<()> {
-    if attributes == Attributes::default() {
-        return Ok(());
-    }
-    match sys::mount::mount_setattr(fd, c"", true, recursive, attributes.set, attributes.clear, None) {
+/// mount_setattr on the mount behind `fd`, which has a place; before Linux 5.12 a remount, which cannot be recursive.
+fn set(fd: BorrowedFd<'_>, attributes: Attributes, recursive: bool) -> Result<()> {
+    match change(fd, attributes, recursive) {
         Err(e) if e.errno() == Errno::NOSYS.raw_os_error() && !recursive => remount(fd, attributes),
         other => Ok(other?),
     }
+}
+
+fn change(fd: BorrowedFd<'_>, attributes: Attributes, recursive: bool) -> sys::Result<()> {
+    if attributes == Attributes::default() {
+        return Ok(());
+    }
+    sys::mount::mount_setattr(fd, c"", true, recursive, attributes.set, attributes.clear, None)
 }
 
 fn remount(fd: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
@@ -248,7 +268,15 @@ fn remount(fd: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
     // ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the values of MS_* and of MOUNT_ATTR_*.
     const SAME: u64 = 0xf;
     let bits = ((now & SAME) | attributes.set & SAME) & !(attributes.clear & SAME);
-    let flags = MountFlags::BIND | MountFlags::from_bits_retain(bits as _);
+    let mut flags = MountFlags::BIND | MountFlags::from_bits_retain(bits as _);
+    // A remount that says nothing of these keeps them.
+    for (attribute, flag) in [
+        (sys::mount::MOUNT_ATTR_NOATIME, MountFlags::NOATIME),
+        (sys::mount::MOUNT_ATTR_STRICTATIME, MountFlags::STRICTATIME),
+        (sys::mount::MOUNT_ATTR_NODIRATIME, MountFlags::NODIRATIME),
+    ] {
+        flags.set(flag, attributes.set & attribute != 0);
+    }
     mount_remount(proc_path(fd), flags, c"").what(|| format!("mount(remount, bind, {bits:#x})"))
 }
 

@@ -40,8 +40,7 @@ impl Rootfs<'_> {
     fn read_only_path(&self, path: &Path) -> Result<()> {
         let Some(target) = self.existing(path)? else { return Ok(()) };
         let tree = open_tree_clone(target.as_fd(), Path::new(""), true)?;
-        mounts::make_read_only(tree.as_fd(), false)?;
-        Ok(attach_detached_fd(tree.as_fd(), target.as_fd())?)
+        mounts::place_read_only(tree.as_fd(), target.as_fd())
     }
 
     fn mask(&self, path: &Path, masks: &mut Masks) -> Result<()> {
@@ -93,8 +92,7 @@ impl Masks {
             return Ok(attach_detached_fd(tree.as_fd(), target.as_fd())?);
         }
         let fd = mounts::detached("tmpfs", "tmpfs", "")?;
-        mounts::make_read_only(fd.as_fd(), false)?;
-        attach_detached_fd(fd.as_fd(), target.as_fd())?;
+        mounts::place_read_only(fd.as_fd(), target.as_fd())?;
         self.folder = Some(fd);
         Ok(())
     }

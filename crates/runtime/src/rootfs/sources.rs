@@ -1,5 +1,5 @@
 //! Bind sources that the caller opens before init is cloned: idmapped ones (only the caller has the rights
-//! and knows pids in its own /proc), and, for a container with a user namespace, all of them (its root may
+//! and knows pids in its own /proc); those that the caller was given; and, for a container with a user namespace, all of them (its root may
 //! not be allowed to walk there).
 
 use super::mounts::open_source;
@@ -27,11 +27,15 @@ pub(crate) fn prepare(
     spec: &Spec,
     bundle: &Path,
     namespaces: &Namespaces,
+    trees: Vec<(usize, OwnedFd)>,
     proof: SingleThread,
 ) -> Result<Sources> {
     let user = namespaces.is_private(NamespaceKind::User);
-    let mut sources = Sources::default();
+    let mut sources = Sources(trees);
     for (index, mount) in spec.mounts.iter().enumerate() {
+        if sources.get(index).is_some() {
+            continue;
+        }
         let mapped =
             !mount.uid_mappings.is_empty() || mount.options.iter().any(|o| o == "idmap" || o == "ridmap");
         if !mapped && !user {

@@ -85,6 +85,16 @@ impl Execs {
         }
     }
 
+    /// Forgets an exec.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.table.retain(|_, e| e.id != id);
+    }
+
+    /// Gives up an exec whose program does not run yet: dropping it kills its process.
+    pub(super) fn abandon(&mut self, id: &str) {
+        self.table.retain(|_, e| e.id != id || !matches!(e.stage, Stage::Starting { .. }));
+    }
+
     /// Forgets the oldest exit codes above the limit.
     fn forget_oldest(&mut self) {
         let mut excess = self.table.iter().filter(|(_, e)| matches!(e.stage, Stage::Ended(_))).count();
@@ -108,17 +118,29 @@ impl Monitor {
         if let Err(failure) = self.check_exec(&id) {
             return self.respond(asked, &Response::Failed(failure));
         }
-        match self.begin_exec(process, stdio) {
-            Ok((executing, fds)) => {
-                let key = self.execs.table.next_id();
-                if let Err(e) = self.poller.add(executing.as_fd(), Event::Exec(key), Readiness::IN) {
-                    return self.respond(asked, &Response::Failed(failure_of(&e)));
-                }
-                let stage = Stage::Starting { executing: Box::new(executing), asked, fds };
-                self.execs.table.insert(Exec { id, stage, waiting: Vec::new() });
-            }
-            Err(failure) => self.respond(asked, &Response::Failed(failure)),
+        let streams = if process.terminal {
+            Ok((Stdio::Terminal { size: None }, Vec::new()))
+        } else {
+            pipes(stdio).map_err(|e| failure_of(&e))
+        };
+        let begun = streams.and_then(|(stdio, fds)| self.begin_exec(asked, id, process, stdio, fds));
+        if let Err(failure) = begun {
+            self.respond(asked, &Response::Failed(failure));
         }
+    }
+
+    /// An exec of the shim's own, whose output all goes to `output`.
+    pub(super) fn start_exec(
+        &mut self,
+        asked: Asked,
+        id: String,
+        process: &Process,
+        output: OwnedFd,
+    ) -> Result<(), Failure> {
+        self.check_exec(&id)?;
+        let stdin = crate::spawn::null().map_err(|e| failure_of(&e))?;
+        let stderr = output.try_clone().map_err(Error::io("dup(pipe)")).map_err(|e| failure_of(&e))?;
+        self.begin_exec(asked, id, process, Stdio::Pipes { stdin, stdout: output, stderr }, Vec::new())
     }
 
     fn check_exec(&mut self, id: &str) -> Result<(), Failure> {
@@ -146,17 +168,15 @@ impl Monitor {
 
     fn begin_exec(
         &mut self,
+        asked: Asked,
+        id: String,
         process: &Process,
-        wanted: ExecStdio,
-    ) -> Result<(Executing, Vec<OwnedFd>), Failure> {
+        stdio: Stdio,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
         let config = self.load_config()?;
         let Some(init) = &self.task.init else {
             return Err(Failure::new(FailureKind::NotRunning, "the container is not running"));
-        };
-        let (stdio, fds) = if process.terminal {
-            (Stdio::Terminal { size: None }, Vec::new())
-        } else {
-            pipes(wanted).map_err(|e| failure_of(&e))?
         };
         let executing = runtime::exec(ExecOptions {
             process,
@@ -170,7 +190,11 @@ impl Monitor {
             die_with_parent: false,
         })
         .map_err(|e| runtime_failure(&e))?;
-        Ok((executing, fds))
+        let key = self.execs.table.next_id();
+        self.poller.add(executing.as_fd(), Event::Exec(key), Readiness::IN).map_err(|e| failure_of(&e))?;
+        let stage = Stage::Starting { executing: Box::new(executing), asked, fds };
+        self.execs.table.insert(Exec { id, stage, waiting: Vec::new() });
+        Ok(())
     }
 
     /// The start of an exec goes on.
@@ -183,8 +207,10 @@ impl Monitor {
             Ok(Some(executed)) => self.on_executed(key, asked, executed),
             Err(e) => {
                 self.poller.remove(executing.as_fd());
-                self.execs.table.remove(key);
-                self.respond(asked, &Response::Failed(runtime_failure(&e)));
+                let id = self.execs.table.remove(key).map(|e| e.id).unwrap_or_default();
+                let failure = runtime_failure(&e);
+                self.fail_check(&id, &failure);
+                self.respond(asked, &Response::Failed(failure));
             }
         }
     }
@@ -219,12 +245,16 @@ impl Monitor {
         let exit_code = ended.code();
         exec.stage = Stage::Ended(exit_code);
         let waiting = std::mem::take(&mut exec.waiting);
+        let id = exec.id.clone();
+        // Before anybody is told: who has waited finds the event.
+        self.publish("exec_die", &[("execID", &id), ("exitCode", &exit_code.to_string())]);
         if !waiting.is_empty() {
             self.execs.table.remove(key);
         }
         for asked in waiting {
             self.respond(asked, &Response::ExecExited { exit_code });
         }
+        self.end_check(&id, exit_code);
         self.execs.forget_oldest();
         true
     }

@@ -73,6 +73,7 @@ impl super::task::Task {
 impl Monitor {
     /// Init has ended and was reaped.
     pub(super) fn begin_exit(&mut self) {
+        self.end_checks();
         self.task.stage = Stage::Draining;
         self.task.exit_timer = ExitTimer {
             drain_until_ns: boottime_ns() + DRAIN_NS,
@@ -225,10 +226,13 @@ impl Monitor {
         if timer.helper.is_some() || timer.again_at_ns.is_some() {
             return;
         }
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let restarts = self.settings.restarts
+            || rustix::fs::statat(&self.place.run_dir, crate::config::RESTARTS_FILE, flags).is_ok();
         // Should it not start, the reconciler finds `exit.json` without a shim.
         let helper = self.spawn_exit_command();
         match helper {
-            Ok(Some(pid)) if self.settings.restarts => {
+            Ok(Some(pid)) if restarts => {
                 self.task.exit_timer.helper = Some((pid, boottime_ns() + HELPER_NS));
             }
             _ => self.leave(),
@@ -289,6 +293,11 @@ impl Monitor {
     pub(super) fn on_out_of_memory(&mut self) {
         if !self.task.rearm_memory() {
             return;
+        }
+        let kills = self.task.memory_kills();
+        if self.task.told_kills < kills {
+            self.task.told_kills = kills;
+            self.publish("oom", &[]);
         }
         let mut broken = Vec::new();
         for (id, peer) in self.peers.iter_mut().filter(|(_, p)| p.supervises) {

@@ -25,7 +25,9 @@ impl Monitor {
 
     fn on_request(&mut self, asked: Asked, request: Request, fds: Vec<OwnedFd>) {
         match request {
-            Request::Hold { netns, ports } => self.hold(asked, netns, ports, fds),
+            Request::Hold { netns, ports, mounts } => {
+                self.hold(asked, netns, (usize::from(ports), usize::from(mounts)), fds)
+            }
             Request::Create => self.create(asked),
             Request::Start => self.start(asked),
             Request::Attach { stdin, stdout, stderr } => self.attach(asked, stdin, stdout, stderr),
@@ -48,10 +50,11 @@ impl Monitor {
         }
     }
 
-    fn hold(&mut self, asked: Asked, netns: bool, ports: u16, fds: Vec<OwnedFd>) {
-        let expected = usize::from(netns) + usize::from(ports);
-        let wanted = self.settings.ports.len();
-        if fds.len() != expected || self.ports.len() + usize::from(ports) > wanted || !self.task.is_new() {
+    fn hold(&mut self, asked: Asked, netns: bool, (ports, mounts): (usize, usize), fds: Vec<OwnedFd>) {
+        let expected = usize::from(netns) + ports + mounts;
+        let fits = self.ports.len() + ports <= self.settings.ports.len()
+            && self.trees.len() + mounts <= self.settings.mounts.len();
+        if fds.len() != expected || !fits || !self.task.is_new() {
             let failure = protocol::Failure::new(
                 FailureKind::Invalid,
                 format!("{} descriptors were handed over where {expected} fit", fds.len()),
@@ -63,7 +66,8 @@ impl Monitor {
         if netns {
             self.netns = fds.next();
         }
-        self.ports.hold(fds.collect());
+        self.ports.hold(fds.by_ref().take(ports).collect());
+        self.trees.extend(fds);
         self.respond(asked, &Response::Done);
     }
 
@@ -153,7 +157,14 @@ impl Monitor {
             return self.fail(asked, FailureKind::Conflict, text);
         }
         match self.task.set_paused(pause) {
-            Ok(()) => self.respond(asked, &Response::Done),
+            Ok(()) => {
+                if pause {
+                    self.end_checks();
+                } else {
+                    self.resume_checks();
+                }
+                self.respond(asked, &Response::Done);
+            }
             Err(e) => self.fail(asked, FailureKind::Internal, chain(&e)),
         }
     }

@@ -59,6 +59,8 @@ pub(super) struct Task {
     /// The container has a pid namespace of its own: its processes end with init.
     pub(super) own_pid_namespace: bool,
     paused: bool,
+    /// Kills for want of memory that there were events of.
+    pub(super) told_kills: u64,
     /// When the exit goes on whatever happens, or is looked at again.
     pub(super) exit_timer: super::exit::ExitTimer,
 }
@@ -181,6 +183,11 @@ impl Task {
         self.cgroup.as_ref().and_then(|c| c.oom_kills().ok()).is_some_and(|n| n > 0)
     }
 
+    /// How many processes of the container the kernel has killed for want of memory.
+    pub(super) fn memory_kills(&self) -> u64 {
+        self.cgroup.as_ref().and_then(|c| c.oom_kills().ok()).unwrap_or(0)
+    }
+
     /// Watches memory no more: on v1 the watch is also ready when the group goes.
     pub(super) fn forget_memory(&mut self) {
         self.oom = None;
@@ -215,8 +222,13 @@ impl Monitor {
         let mut config = self.load_config()?;
         check_supported(&self.settings.ports, &config.spec)?;
         let missing = self.settings.ports.len() - self.ports.len();
+        let trees = std::mem::take(&mut self.trees);
+        let missing = missing + (self.settings.mounts.len() - trees.len());
         if missing > 0 || self.settings.has_netns != self.netns.is_some() {
-            let text = format!("descriptors are missing: {missing} ports, netns {}", self.netns.is_some());
+            let text = format!(
+                "descriptors are missing: {missing} ports and mounts, netns {}",
+                self.netns.is_some()
+            );
             return Err(Failure::new(FailureKind::Invalid, text));
         }
         let layout = Layout::detect(Path::new("/")).map_err(|e| failure_of(&e))?;
@@ -240,6 +252,7 @@ impl Monitor {
         let rootfs = config.rootfs.into_iter().map(config::MountData::into_mount).collect();
         runtime::create(CreateOptions {
             rootfs,
+            trees: self.settings.mounts.iter().copied().zip(trees).collect(),
             cgroup: self.task.cgroup.as_ref(),
             stdio,
             gate: Gate::Hold,
@@ -351,8 +364,9 @@ impl Monitor {
             &Response::Started { pid: self.task.init.as_ref().map_or(0, |i| i.pid), at_ns: at.0 },
         );
         if self.task.ended.is_some() {
-            self.begin_exit();
+            return self.begin_exit();
         }
+        self.begin_checks();
     }
 
     /// Init was reaped.

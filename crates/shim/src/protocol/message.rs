@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
-    /// Hand over descriptors, in this order: the network namespace, then sockets of published ports. May be
-    /// sent several times before `Create` (one message carries 250 descriptors). Answer: `Done`.
+    /// Hand over descriptors, in this order: the network namespace, sockets of published ports, detached trees of
+    /// mounts. May be sent several times before `Create` (one message carries 250 descriptors). Answer: `Done`.
     Hold {
         /// The first descriptor is the container's network namespace.
         #[serde(default)]
@@ -17,6 +17,9 @@ pub enum Request {
         /// That many sockets follow; they continue `Config::ports` where the last `Hold` ended.
         #[serde(default)]
         ports: u16,
+        /// That many trees follow; they continue `Config::mounts`.
+        #[serde(default)]
+        mounts: u16,
     },
     /// Make the container and leave its init before `execve`. Answer: `Created`. On failure nothing is left
     /// behind and the shim ends.

@@ -79,7 +79,7 @@ impl Place {
             exe: exe.as_fd(),
             config: &config,
             trace,
-            handed: Handed { netns: None, ports: &ports },
+            handed: Handed { netns: None, ports: &ports, mounts: &[] },
         })
     }
 
@@ -199,7 +199,14 @@ impl Place {
             ports: wanted.port.iter().map(port).collect(),
             ..Settings::default()
         };
-        Config { settings, spec: self.spec(wanted), rootfs: Vec::new(), bundle: path(""), no_pivot: false }
+        Config {
+            settings,
+            spec: self.spec(wanted),
+            rootfs: Vec::new(),
+            bundle: path(""),
+            event: Default::default(),
+            no_pivot: false,
+        }
     }
 
     fn spec(&self, wanted: &Wanted<'_>) -> Spec {

@@ -1,6 +1,6 @@
 //! Dockerfile instructions that `import --change` (and later `commit`) applies to a configuration.
 //!
-//! Only those that Docker allows there; HEALTHCHECK is not supported yet and is refused by name.
+//! Only those that Docker allows there.
 
 use super::unusable;
 use crate::error::Result;
@@ -53,7 +53,7 @@ pub(super) fn apply(config: &mut Config, instruction: &str) -> Result<()> {
             None => words(rest)?,
         }),
         "WORKDIR" => config.working_dir = join(&config.working_dir, rest),
-        _ => return Err(unusable(format!("{keyword} as a change is not supported yet"))),
+        _ => config.healthcheck = Some(super::health::parse(rest)?),
     }
     Ok(())
 }
@@ -177,7 +177,7 @@ mod tests {
             ("EXPOSE 80/ip", "invalid proto: ip"),
             ("EXPOSE 99999", "invalid containerPort: 99999"),
             ("LABEL a=\"b", "unterminated quote in \"a=\\\"b\""),
-            ("HEALTHCHECK NONE", "HEALTHCHECK as a change is not supported yet"),
+            ("HEALTHCHECK FOO", "Unknown type \"FOO\" in HEALTHCHECK (try CMD)"),
         ];
         for (instruction, want) in cases {
             let mut config = Config::default();

@@ -7,7 +7,9 @@ use crate::image_view::{encode, host};
 use crate::inflate::{Compression, Plain};
 use crate::tar_reader::{Entry, Kind, TarReader};
 use crate::{Labels, Store, Writer};
-use oci::{Descriptor, Digest, Document, Index, Manifest, Reference, annotation, media_type};
+use oci::{
+    Descriptor, Digest, Document, Index, Manifest, Matcher, Platform, Reference, annotation, media_type,
+};
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
 use std::fmt;
@@ -26,6 +28,8 @@ pub struct Loaded {
     pub name: Option<Reference>,
     /// Its manifest or index.
     pub target: Descriptor,
+    /// It has the platform that was asked for, if one was.
+    pub provides: bool,
 }
 
 /// What `docker load` prints for it.
@@ -39,24 +43,52 @@ impl fmt::Display for Loaded {
 }
 
 /// Loads all images of an archive (plain, gzip or zstd).
-pub fn load(store: &Store, archive: impl Read) -> Result<Vec<Loaded>> {
-    all_or_nothing(store, |_| {
+pub fn load(store: &Store, archive: impl Read, platform: Option<&Platform>) -> Result<Vec<Loaded>> {
+    let mut variants = Vec::new();
+    let loaded = all_or_nothing(store, |_| {
         let files = Files::read(store, Plain::new(archive)?)?;
-        let images = match &files.index {
+        let mut images = match &files.index {
             Some(index) => layout_images(store, index)?,
             None => docker_images(store, &files)?,
         };
         if images.is_empty() {
             return Err(unusable("no images found in the archive"));
         }
-        for image in &images {
-            unpack_for_host(store, &image.target)?;
+        for image in &mut images {
+            match platform {
+                None => unpack_for_host(store, &image.target)?,
+                Some(platform) => variants.extend(unpack_only(store, image, platform)?),
+            }
+        }
+        if !variants.is_empty() {
+            // What another image has is not only this one's.
+            let known = store.reachable()?.0;
+            variants.retain(|digest| !known.contains(digest));
         }
         for image in &images {
             store.name_image(image.name.as_ref(), &image.target, &Labels::new())?;
         }
         Ok(images)
-    })
+    })?;
+    if !variants.is_empty() && store.forget_variants(&variants)? {
+        store.gc()?;
+    }
+    Ok(loaded)
+}
+
+/// Unpacks the one variant; the manifests of the others are returned. An image without that variant stays whole.
+fn unpack_only(store: &Store, image: &mut Loaded, platform: &Platform) -> Result<Vec<Digest>> {
+    let view = match store.view(&image.target, &Matcher::strict(platform)) {
+        Ok(view) => view,
+        Err(Error::NoPlatform { .. }) => {
+            image.provides = false;
+            return Ok(Vec::new());
+        }
+        Err(e) => return Err(e),
+    };
+    store.unpack_image(&view)?;
+    let others = store.manifests(&image.target)?.into_iter().map(|manifest| manifest.digest);
+    Ok(others.filter(|digest| *digest != view.descriptor.digest).collect())
 }
 
 /// One entry of `manifest.json`.
@@ -193,7 +225,7 @@ fn layout_images(store: &Store, index: &Index) -> Result<Vec<Loaded>> {
         let bytes = store.content().document(&descriptor.digest)?;
         let document = Document::decode(&descriptor.media_type, &bytes)?;
         let target = Descriptor::new(document.media_type(), descriptor.digest.clone(), bytes.len() as u64);
-        images.push(Loaded { name, target });
+        images.push(Loaded { name, target, provides: true });
     }
     Ok(images)
 }
@@ -222,13 +254,13 @@ fn docker_images(store: &Store, files: &Files) -> Result<Vec<Loaded>> {
         // Read back: configuration and number of layers are verified by it.
         store.image_documents(&target)?;
         if image.repo_tags.is_empty() {
-            images.push(Loaded { name: None, target });
+            images.push(Loaded { name: None, target, provides: true });
             continue;
         }
         for tag in &image.repo_tags {
             let name =
                 Reference::parse(tag).map_err(|e| unusable(format!("normalize image ref {tag:?}: {e}")))?;
-            images.push(Loaded { name: Some(name.or_latest()), target: target.clone() });
+            images.push(Loaded { name: Some(name.or_latest()), target: target.clone(), provides: true });
         }
     }
     Ok(images)

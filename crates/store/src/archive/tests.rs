@@ -50,13 +50,13 @@ fn docker_archives() {
     ]);
     let f = fixture();
     let want = ["Loaded image: busybox:latest", "Loaded image: localhost:5000/x:1"];
-    assert_eq!(messages(f.store.load(&archive[..])), want);
+    assert_eq!(messages(f.store.load(&archive[..], None)), want);
     let image = f.store.images().get(&Reference::parse("busybox").unwrap()).unwrap().unwrap();
     let view = f.store.view(&image.target, &Matcher::only(&Platform::host())).unwrap();
     assert!(f.store.snapshots().contains_all(&view.chain).unwrap());
     assert_eq!(f.store.content().list().unwrap().len(), 4, "legacy files are not kept");
     assert_eq!(
-        messages(f.store.load(&zstd::encode_all(&archive[..], 1).unwrap()[..])),
+        messages(f.store.load(&zstd::encode_all(&archive[..], 1).unwrap()[..], None)),
         want,
         "again, compressed"
     );
@@ -74,7 +74,7 @@ fn links_and_unnamed_images() {
         E::File("manifest.json", manifest.as_bytes()),
     ]);
     let f = fixture();
-    let messages = messages(f.store.load(&archive[..]));
+    let messages = messages(f.store.load(&archive[..], None));
     assert!(messages[0].starts_with("Loaded image ID: sha256:"), "{messages:?}");
     assert_eq!(f.store.images().list().unwrap()[0].name, None);
 }
@@ -120,9 +120,13 @@ fn oci_layouts() {
     ];
     for (annotation, want) in cases {
         let f = fixture();
-        assert_eq!(messages(f.store.load(&archive(&named(annotation), &layer)[..])), [want], "{annotation}");
+        assert_eq!(
+            messages(f.store.load(&archive(&named(annotation), &layer)[..], None)),
+            [want],
+            "{annotation}"
+        );
     }
-    let e = messages(f.store.load(&archive(&named("null"), &[0; 2048])[..]));
+    let e = messages(f.store.load(&archive(&named("null"), &[0; 2048])[..], None));
     assert!(e[0].starts_with(&format!("{}: digest mismatch", blob(&layer))), "{e:?}");
     assert!(is_empty(&f));
 }
@@ -189,7 +193,7 @@ fn broken_archives_leave_nothing() {
     ];
     for (archive, want) in cases {
         let f = fixture();
-        let got = messages(f.store.load(&archive[..]));
+        let got = messages(f.store.load(&archive[..], None));
         assert!(got[0].starts_with(want), "{got:?}, not {want:?}");
         assert!(is_empty(&f), "{want}");
     }
@@ -201,7 +205,10 @@ fn importing() {
     let root = tar(&[E::Dir("bin", 0o755), E::File("bin/x", b"1")]);
     let name = Reference::parse("foo:bar").unwrap();
     let changes = ["CMD [\"/bin/x\"]".to_owned()];
-    let id = f.store.import(&root[..], Some(&name), "why", &changes).unwrap();
+    let id = f
+        .store
+        .import(&root[..], &Import { name: Some(&name), message: "why", changes: &changes, platform: None })
+        .unwrap();
     let image = f.store.images().get(&name).unwrap().unwrap();
     assert_eq!(*image.id(), id);
     let view = f.store.view(&image.target, &Matcher::only(&Platform::host())).unwrap();
@@ -215,7 +222,7 @@ fn importing() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&root).unwrap();
     let blob = gzip.finish().unwrap();
-    f.store.import(&blob[..], None, "", &[]).unwrap();
+    f.store.import(&blob[..], &Import::default()).unwrap();
     assert!(f.store.content().size(&Digest::sha256(&blob)).unwrap().is_some());
     for (bad, want) in [(&b"junk"[..], "unexpected EOF"), (&b"BZh"[..], "cannot decompress layer (bzip2)")] {
         let f = fixture();
@@ -248,7 +255,7 @@ fn a_full_disk_leaves_nothing() {
                 E::File("manifest.json", manifest.as_bytes()),
             ]);
             // The blob fits, its unpacked tree does not.
-            let e = store.load(&archive[..]).unwrap_err();
+            let e = store.load(&archive[..], None).unwrap_err();
             assert!(e.is_disk_full(), "{e:?}");
             assert_eq!(store.content().list().unwrap(), []);
             let used = |p: &std::path::Path| {
@@ -281,7 +288,7 @@ fn an_id_is_dockers() {
         E::File("c.json", config.as_bytes()),
         E::File("manifest.json", br#"[{"Config":"c.json","RepoTags":["id:1"],"Layers":["l/layer.tar"]}]"#),
     ]);
-    let loaded = fixture().store.load(&archive[..]).unwrap();
+    let loaded = fixture().store.load(&archive[..], None).unwrap();
     assert_eq!(loaded[0].target.digest.as_str(), DOCKERS);
 }
 
@@ -308,7 +315,7 @@ fn archives_of_skopeo() {
             Command::new("skopeo").args(["--insecure-policy", "copy", &source, &target]).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let other = fixture();
-        let loaded = other.store.load(std::fs::File::open(path).unwrap()).unwrap();
+        let loaded = other.store.load(std::fs::File::open(path).unwrap(), None).unwrap();
         assert_eq!(loaded.len(), 1, "{kind}");
     }
 }
@@ -332,7 +339,7 @@ fn victim() {
     ]);
     let name = Reference::parse("x").unwrap();
     loop {
-        store.load(&archive[..]).unwrap();
+        store.load(&archive[..], None).unwrap();
         store.images().delete(&name).unwrap();
         store.gc().unwrap();
         store.snapshots().empty_trash().unwrap();

@@ -36,6 +36,12 @@ impl Attributes {
         Attributes { mode: entry.mode, uid: entry.uid, gid: entry.gid, times, xattrs }
     }
 
+    /// What the attributes hold in memory beside themselves.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let pair = size_of::<(Vec<u8>, Vec<u8>)>();
+        self.xattrs.iter().map(|(name, value)| pair + name.len() + value.len()).sum()
+    }
+
     /// For a new regular file, made with this mode and `umask`, owned by root.
     pub(super) fn apply_to_file(&self, fd: BorrowedFd<'_>, umask: u32) -> Result<()> {
         self.chown(fd)?;

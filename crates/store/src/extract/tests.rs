@@ -278,3 +278,31 @@ fn implied_directories_are_those_below() {
     let meta = std::fs::metadata(top.path().join("a")).unwrap();
     assert_eq!(meta.mtime(), MTIME.cast_signed());
 }
+
+/// What is remembered until the end of a layer is bounded in all: directories, implied ones, whiteouts.
+#[test]
+fn what_is_kept_is_bounded() {
+    let paths: Vec<String> = (0..64).map(|n| format!("d{n}")).collect();
+    let hidden: Vec<String> = (0..64).map(|n| format!(".wh.d{n}")).collect();
+    let inside: Vec<String> = (0..64).map(|n| format!("d{n}/f")).collect();
+    let cases: [Vec<E<'_>>; 3] = [
+        paths.iter().map(|p| E::Dir(p, 0o755)).collect(),
+        inside.iter().map(|p| E::File(p, b"")).collect(),
+        hidden.iter().map(|p| E::File(p, b"")).collect(),
+    ];
+    for entries in cases {
+        let dir = TempDir::new().unwrap();
+        let mut extractor = Extractor::new(dir.path(), &[]).unwrap();
+        extractor.kept = kept::Kept::with_limit(4096);
+        let error = extractor.extract(&tar(&entries)[..]).map(drop).unwrap_err().to_string();
+        let what = "the names and attributes of the layer's directories exceeds the limit of 4096 bytes";
+        let entry = error.strip_suffix(what).unwrap_or_else(|| panic!("{error}"));
+        assert!(entry.starts_with("invalid tar entry \"d") && !entry.contains('\n'), "{error}");
+    }
+    // The same name again and again costs once.
+    let dir = TempDir::new().unwrap();
+    let mut extractor = Extractor::new(dir.path(), &[]).unwrap();
+    extractor.kept = kept::Kept::with_limit(4096);
+    let again: Vec<E<'_>> = (0..200).map(|_| E::Dir("d", 0o755)).collect();
+    extractor.extract(&tar(&again)[..]).map(drop).unwrap();
+}

@@ -45,9 +45,18 @@ fn entries_and_their_end() {
 #[test]
 fn hostile_extensions() {
     let mut huge = tar::Header::new_gnu();
+    huge.set_path("long").unwrap();
     for (kind, size, want) in [
-        (b'L', 1 << 30, "size of a tar extension header exceeds the limit of 1048576"),
-        (b'x', 1 << 30, "size of a tar extension header exceeds the limit of 1048576"),
+        (
+            b'L',
+            1 << 30,
+            "invalid tar entry \"long\": the tar extension header exceeds the limit of 1048576 bytes",
+        ),
+        (
+            b'x',
+            1 << 30,
+            "invalid tar entry \"long\": the tar extension header exceeds the limit of 1048576 bytes",
+        ),
         (b'x', 0, "invalid tar: too many extension headers"),
     ] {
         huge.set_entry_type(::tar::EntryType::new(kind));
@@ -64,6 +73,27 @@ fn hostile_extensions() {
     huge.set_uid(u64::from(u32::MAX));
     huge.set_cksum();
     assert_eq!(walk(huge.as_bytes()), ["invalid tar: bad uid"]);
+}
+
+/// Each value and name as the kernel bounds them, and their sum.
+#[test]
+fn attributes_are_bounded() {
+    let key = |name: &str| format!("SCHILY.xattr.{name}");
+    let limit = |what: &str, limit: usize| {
+        vec![format!("invalid tar entry \"short\": {what} exceeds the limit of {limit} bytes")]
+    };
+    let (at, over) = ("v".repeat(64 << 10), "v".repeat((64 << 10) + 1));
+    let name = format!("user.{}", "n".repeat(250));
+    assert_eq!(walk(&pax(&[(&key(&name), &at)], b"x")), ["short File 1: x"]);
+    assert_eq!(walk(&pax(&[(&key("user.a"), &over)], b"x")), limit("the value of xattr \"user.a\"", 65536));
+    let shown = format!("the name of xattr \"user.{}\"", "n".repeat(35));
+    assert_eq!(walk(&pax(&[(&key(&format!("{name}n")), "")], b"x")), limit(&shown, 255));
+    let many: Vec<String> = (0..4000).map(|n| key(&format!("user.{n}"))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|k| (k.as_str(), "")).collect();
+    assert_eq!(walk(&pax(&many, b"x")), limit("the sum of its xattrs", 262_144));
+    let large: Vec<String> = (0..4).map(|n| key(&format!("user.{n}"))).collect();
+    let large: Vec<(&str, &str)> = large.iter().map(|k| (k.as_str(), at.as_str())).collect();
+    assert_eq!(walk(&pax(&large, b"x")), limit("the sum of its xattrs", 262_144));
 }
 
 #[test]

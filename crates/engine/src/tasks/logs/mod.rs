@@ -339,7 +339,7 @@ fn watch(path: &Path) -> Result<pipe::Receiver> {
 }
 
 /// An inotify descriptor reads like a pipe, which is the form that tokio takes a plain descriptor in.
-pub(super) fn watch_folder(folder: &Path, events: WatchFlags) -> Result<pipe::Receiver> {
+pub(crate) fn watch_folder(folder: &Path, events: WatchFlags) -> Result<pipe::Receiver> {
     let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
         .map_err(errno("inotify_init1()"))?;
     inotify::add_watch(&fd, folder, events)

@@ -1,0 +1,56 @@
+//! Freezing a container's processes and letting them go on.
+//!
+//! The shim freezes; that it did is in the task's row, which only holders of the container's lock write.
+
+use super::attach::SHIM_PATIENCE;
+use super::streams::shim_error;
+use crate::error::{Error, Result};
+use crate::{Container, Engine, Status};
+use shim::client::Connection;
+use shim::protocol::{FailureKind, Request};
+
+impl Engine {
+    /// Freezes all processes of a container.
+    pub fn pause(&self, word: &str) -> Result<()> {
+        let container = self.container(word)?;
+        let id = &container.id;
+        match container.state.status {
+            Status::Running => {}
+            Status::Paused => return Err(Error::conflict(format!("Container {id} is already paused"))),
+            Status::Restarting => container.must_run()?,
+            _ => return Err(Error::conflict(format!("Container {id} is not running"))),
+        }
+        self.freeze(&container, true)?;
+        self.tell_container(&container, "pause", &[]);
+        Ok(())
+    }
+
+    /// Lets them go on.
+    pub fn unpause(&self, word: &str) -> Result<()> {
+        let container = self.container(word)?;
+        if container.state.status != Status::Paused {
+            return Err(Error::conflict(format!("Container {} is not paused", container.id)));
+        }
+        self.freeze(&container, false)?;
+        self.tell_container(&container, "unpause", &[]);
+        Ok(())
+    }
+
+    fn freeze(&self, container: &Container, pause: bool) -> Result<()> {
+        let _lock = self.paths().lock(&container.id)?;
+        let Some(mut task) = self.state()?.task(&container.id)? else { return container.must_run() };
+        let request = if pause { Request::Pause } else { Request::Resume };
+        let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
+        match connection.call(&request, &[], Some(SHIM_PATIENCE)) {
+            Ok(_) => {}
+            // It is so already: whoever did it was killed before the row was written.
+            Err(shim::Error::Refused(failure)) if failure.kind == FailureKind::Conflict => {}
+            Err(shim::Error::Closed | shim::Error::NoShim(_)) => {
+                return Err(Error::conflict(format!("container {} is not running", container.id)));
+            }
+            Err(e) => return Err(shim_error(e)),
+        }
+        task.paused = pause;
+        self.state()?.put_task(&container.id, &task)
+    }
+}
