@@ -285,7 +285,7 @@ mod tests {
             prop_assert_eq!(&View::parse(view.to_text().as_bytes()).servers, &view.servers);
             let names = Names::parse(&bytes);
             let view = View { networks: vec![Place { file: "a".into(), name: "é".into() }], ..view };
-            let _ = view.addresses(&[names.clone()], &name);
+            let _ = view.addresses(std::slice::from_ref(&names), &name);
             let _ = names.name_of(ip("10.0.0.1"));
             let _ = servers_of(&bytes);
         }

@@ -127,7 +127,7 @@ impl Server {
             Err(Bad::Ignore) => return,
             Err(Bad::Refuse(code)) => return self.answer(client, wire::refusal(message, code)),
         };
-        if let Some(answer) = self.from_names(&query, message, client, world) {
+        if let Some(answer) = self.local_answer(&query, message, client, world) {
             return self.answer(client, answer);
         }
         if world.view.local_single_labels && query.labels() == 1 {
@@ -204,7 +204,7 @@ impl Server {
     }
 
     /// What the networks know.
-    fn from_names(
+    fn local_answer(
         &self,
         query: &Query,
         message: &[u8],
