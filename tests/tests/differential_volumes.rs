@@ -48,7 +48,10 @@ const VOLUMES: &[Case] = &[
             "$E volume prune -f --filter a=b; $E volume prune -f --filter all=x; $E volume prune -a --filter all=1; $E volume prune x",
         ],
     ),
-    case("volume words", &["$E volume nosuch; $E volume"]),
+    case(
+        "volume words",
+        &["$E volume nosuch; $E volume update nosuch; $E volume create www; $E volume update www"],
+    ),
 ];
 
 const MOUNTS: &[Case] = &[

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::client::{Call, Client};
 use crate::filters::Filters;
 use crate::query::{Query, escape_path};
-use crate::stats::{ContainersPruneReport, UpdateConfig, UpdateResponse};
+use crate::stats::{ContainersPruneReport, FilesystemChange, UpdateConfig, UpdateResponse};
 use crate::stream::Messages;
 
 impl Client {
@@ -21,6 +21,13 @@ impl Client {
         let path = format!("/containers/{}/update", escape_path(id));
         let response: UpdateResponse = self.fetch(Call::post(&path).json(config)).await?;
         Ok(response.warnings.unwrap_or_default())
+    }
+
+    /// `GET /containers/{id}/changes`
+    pub async fn container_changes(&self, id: &str) -> Result<Vec<FilesystemChange>, Error> {
+        let path = format!("/containers/{}/changes", escape_path(id));
+        let found: Option<Vec<FilesystemChange>> = self.fetch(Call::get(&path)).await?;
+        Ok(found.unwrap_or_default())
     }
 
     /// `POST /containers/prune`

@@ -1,4 +1,4 @@
-//! Bodies of `GET /containers/{id}/stats`, `POST …/update` and `POST /containers/prune` (Engine API 1.51).
+//! Bodies of `GET /containers/{id}/stats`, `GET …/changes`, `POST …/update` and `POST /containers/prune` (Engine API 1.51).
 //!
 //! Field order, names and zero values are those of dockerd 28.5. This file holds no behaviour.
 
@@ -125,6 +125,12 @@ go_struct! {
     /// Its answer.
     pub struct UpdateResponse = "container.UpdateResponse" {
         warnings: Option<Vec<String>> => "Warnings",
+    }
+
+    /// One line of `GET /containers/{id}/changes`.
+    pub struct FilesystemChange = "container.FilesystemChange" {
+        path: String => "Path",
+        kind: isize => "Kind",
     }
 
     /// Answer of `POST /containers/prune`.

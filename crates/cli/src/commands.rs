@@ -97,6 +97,7 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Diff => lookup::diff(session, parsed).await,
         Action::Update => update::update(session, parsed).await,
         Action::Stats => stats::stats(session, parsed).await,
         Action::ContainerPrune => prune::containers(session, parsed).await,
@@ -109,6 +110,7 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::VolumeList => volume::list(session, parsed).await,
         Action::VolumePrune => prune::volumes(session, parsed).await,
         Action::VolumeRemove => volume::remove(session, parsed).await,
+        Action::VolumeUpdate => volume::update(session, parsed).await,
         // Needs no engine; the dispatcher has done it.
         Action::Completion => Ok(()),
     }

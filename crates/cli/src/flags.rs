@@ -54,6 +54,7 @@ pub enum Action {
     VolumeList,
     VolumePrune,
     VolumeRemove,
+    VolumeUpdate,
     Completion,
     Events,
     Pause,
@@ -61,6 +62,7 @@ pub enum Action {
     Update,
     Stats,
     ContainerPrune,
+    Diff,
 }
 
 /// Text of `--format` for commands that print one object.
@@ -338,7 +340,7 @@ const CONTAINER: Cmd = Command {
         later("commit", "Create a new image from a container's changes"),
         later("cp", "Copy files/folders between a container and the local filesystem"),
         CREATE,
-        later("diff", "Inspect changes to files or directories on a container's filesystem"),
+        life::DIFF,
         EXEC,
         later("export", "Export a container's filesystem as a tar archive"),
         Command {
@@ -435,7 +437,7 @@ pub static ROOT: Cmd = Command {
         later("context", "Manage contexts"),
         later("cp", "Copy files/folders between a container and the local filesystem"),
         CREATE,
-        later("diff", "Inspect changes to files or directories on a container's filesystem"),
+        life::DIFF,
         life::EVENTS,
         EXEC,
         later("export", "Export a container's filesystem as a tar archive"),

@@ -181,7 +181,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
             "tare: content trust (--disable-content-trust=false, DOCKER_CONTENT_TRUST) is not available\n",
         ),
         (&["build", "."], 1, "tare: 'tare build' is not available yet\n"),
-        (&["volume", "ls"], 1, "tare: 'tare volume' is not available yet\n"),
+        (&["swarm", "ca"], 1, "tare: 'tare swarm' is not available yet\n"),
         (&["--tls", "ps"], 125, "tare: the option --tls is not available yet\n"),
     ] {
         let got = ours("tare", args, "");

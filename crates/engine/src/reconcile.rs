@@ -145,7 +145,7 @@ impl Engine {
                 removed += 1;
             }
         }
-        snapshots.empty_trash()?;
+        self.empty_trash();
         Ok(removed + self.reconcile_volumes()?)
     }
 

@@ -349,6 +349,47 @@ impl State {
         self.run()?.read(|t| t.query_one(sql, &[id.into()], |row| decode(&row.text(0)?)))
     }
 
+    /// Changes an exec's record by `change`, with nobody else between reading and writing; `false` when it is gone.
+    pub(crate) fn change_exec<T: Serialize + for<'de> Deserialize<'de>>(
+        &self,
+        id: &str,
+        mut change: impl FnMut(&mut T),
+    ) -> Result<bool> {
+        let sql = "SELECT record FROM execs WHERE id = ?1";
+        self.run()?.write(|t| -> Result<bool> {
+            let found: Result<Option<T>> = t.query_one(sql, &[id.into()], |row| decode(&row.text(0)?));
+            let Some(mut record) = found? else { return Ok(false) };
+            change(&mut record);
+            let text = encode(&record)?;
+            t.execute("UPDATE execs SET record = ?2 WHERE id = ?1", &[id.into(), (&text).into()])?;
+            Ok(true)
+        })
+    }
+
+    /// Forgets those execs of a container of which `is_old` says so.
+    pub(crate) fn forget_execs<T: for<'de> Deserialize<'de>>(
+        &self,
+        container: &str,
+        is_old: impl Fn(&T) -> bool,
+    ) -> Result<()> {
+        let sql = "SELECT id, record FROM execs WHERE container = ?1";
+        let all: Vec<(String, T)> = self.run()?.read(|t| {
+            t.query(sql, &[container.into()], |row| -> Result<_> {
+                Ok((row.text(0)?, decode(&row.text(1)?)?))
+            })
+        })?;
+        let old: Vec<String> = all.into_iter().filter(|(_, r)| is_old(r)).map(|(id, _)| id).collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        self.run()?.write(|t| -> Result<()> {
+            for id in &old {
+                t.execute("DELETE FROM execs WHERE id = ?1", &[id.into()])?;
+            }
+            Ok(())
+        })
+    }
+
     pub(crate) fn exec_ids(&self, container: &str) -> Result<Vec<String>> {
         let sql = "SELECT id FROM execs WHERE container = ?1";
         self.run()?.read(|t| t.query(sql, &[container.into()], |row| Ok(row.text(0)?)))

@@ -64,6 +64,8 @@ pub struct Monitor {
     unclaimed: Vec<(i32, Ended)>,
     /// Descriptors that were handed over badly: the failure of `Create`.
     hold_failure: Option<Failure>,
+    /// The connection of whoever started this shim.
+    starter: Option<u32>,
     leaving_until_ns: Option<u64>,
     /// When it will have been idle; `None` when it is and has given back what it does not need.
     idle_at_ns: Option<u64>,
@@ -106,6 +108,7 @@ impl Monitor {
             checks: probe::Checks::default(),
             unclaimed: Vec::new(),
             hold_failure: None,
+            starter: None,
             leaving_until_ns: None,
             idle_at_ns: None,
         })
@@ -113,7 +116,7 @@ impl Monitor {
 
     /// Serves until the container's end is settled. `socket` is the engine's connection.
     pub fn run(mut self, socket: OwnedFd) -> Result<()> {
-        self.add_peer(socket);
+        self.starter = self.add_peer(socket);
         let mut events = Vec::new();
         while !self.is_done() {
             let now = boottime_ns();
@@ -246,15 +249,14 @@ impl Monitor {
         let known =
             rustix::net::sockopt::socket_peercred(&socket).is_ok_and(|c| c.uid.is_root() || c.uid == own);
         if known && self.peers.len() < MAX_PEERS {
-            self.add_peer(socket);
+            let _ = self.add_peer(socket);
         }
     }
 
-    fn add_peer(&mut self, socket: OwnedFd) {
+    fn add_peer(&mut self, socket: OwnedFd) -> Option<u32> {
         let id = self.peers.next_id();
-        if let Ok(peer) = Peer::new(&self.poller, socket, id) {
-            self.peers.insert(peer);
-        }
+        self.peers.insert(Peer::new(&self.poller, socket, id).ok()?);
+        Some(id)
     }
 
     fn on_peer(&mut self, id: u32, readiness: Readiness) {
@@ -291,9 +293,13 @@ impl Monitor {
         if peer.supervises {
             self.on_supervisor_gone();
         }
+        let starter_is_gone = self.starter.take_if(|starter| *starter == id).is_some();
         if self.task.is_new() && self.peers.len() == 0 {
             // Whoever started this shim is gone before he asked for anything.
             self.leave();
+        } else if starter_is_gone && self.task.is_unstarted() {
+            // Killed before the program ran: nobody else will ever open its gate. The row says what to undo.
+            self.abandon();
         }
     }
 

@@ -129,6 +129,12 @@ impl Snapshots {
         self.overlay(key, &layers, active.volatile)
     }
 
+    /// The directories of the layers below an active snapshot, the topmost first.
+    pub fn parent_dirs(&self, key: &str) -> Result<Vec<PathBuf>> {
+        let active = self.active(key)?;
+        self.layers(active.parent.as_ref())
+    }
+
     /// The directory that holds what an active snapshot changed.
     pub fn upper_dir(&self, key: &str) -> Result<PathBuf> {
         check_key(key)?;
@@ -202,20 +208,22 @@ impl Snapshots {
         Ok(keys)
     }
 
-    /// Deletes what was removed. May run in several processes at once.
+    /// Deletes what was removed. May run in several processes at once. What cannot be deleted (an immutable file, a
+    /// busy mount) is passed over and left for the next time; the first such is the error.
     pub fn empty_trash(&self) -> Result<()> {
+        let mut first = Ok(());
         for name in list_dir(&self.trash_dir())? {
             let path = self.trash_dir().join(name);
             let mut step = sys::trace::step("trash", "unlinkat(2)");
             step.note(format_args!("{}", path.display()));
             match fs::remove_dir_all(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io(format!("cannot remove {}", path.display()))(e));
+                    first = first.and(Err(io(format!("cannot remove {}", path.display()))(e)));
                 }
                 _ => {}
             }
         }
-        Ok(())
+        first
     }
 
     pub(crate) fn durable(&self) -> &Database {

@@ -202,6 +202,12 @@ pub fn mount_setattr(
     )
 }
 
+/// Whether the kernel has mount_setattr(2): without it nothing below a mount can be made read-only with it.
+pub fn has_setattr() -> bool {
+    // Asked to change nothing, it does nothing.
+    !matches!(setattr(rustix::fs::CWD, c"/", false, false, &Attributes::default()), Err(e) if is_missing(&e))
+}
+
 /// Changes the propagation (MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE as in mount(2)) of a tree.
 pub fn set_propagation(path: &CStr, propagation: u64, recursive: bool) -> Result<()> {
     let attributes = Attributes { propagation, ..Attributes::default() };

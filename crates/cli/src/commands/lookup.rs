@@ -35,6 +35,19 @@ pub async fn top(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     session.out.line(table::columns(&text, 20, 3).trim_end_matches('\n'))
 }
 
+/// `diff`
+pub async fn diff(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    for change in session.client().await?.container_changes(&parsed.args[0]).await? {
+        let letter = match change.kind {
+            0 => "C",
+            1 => "A",
+            _ => "D",
+        };
+        session.out.line(&format!("{letter} {}", change.path))?;
+    }
+    Ok(())
+}
+
 /// `port`
 pub async fn port(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let client = session.client().await?;

@@ -1,4 +1,4 @@
-//! `volume create`, `volume ls`, `volume rm`.
+//! `volume create`, `volume ls`, `volume rm`, `volume update`.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -139,4 +139,12 @@ pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
         }
     }
     join(failures)
+}
+
+/// `volume update`: a swarm's volumes only.
+pub async fn update(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
+    let name = parsed.args.first().map_or("", String::as_str);
+    session.client().await?.volume_inspect(name).await?;
+    // No engine without a swarm has one that could be changed.
+    Err(Error::failed("can only update cluster volumes"))
 }

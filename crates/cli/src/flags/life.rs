@@ -105,3 +105,15 @@ pub const PRUNE: Cmd = Command {
     arity: Arity::None,
     ..command("prune", Action::ContainerPrune, "[OPTIONS]", "Remove all stopped containers")
 };
+
+/// `diff`
+pub const DIFF: Cmd = Command {
+    paths: &["container diff", "diff"],
+    arity: Arity::Exactly(1),
+    ..command(
+        "diff",
+        Action::Diff,
+        "CONTAINER",
+        "Inspect changes to files or directories on a container's filesystem",
+    )
+};

@@ -6,23 +6,21 @@ use crate::grammar::{Arity, Command, Flag, Kind};
 /// What only a swarm's manager understands; Docker's help shows it there alone.
 const CREATE: &[Flag] = &[
     Flag::text("availability", "Cluster Volume availability (\"active\", \"pause\", \"drain\")")
-        .default("active")
-        .hidden(),
+        .default("active"),
     Flag::text("driver", "Specify volume driver name").short('d').default("local"),
-    Flag::text("group", "Cluster Volume group (cluster volumes)").hidden(),
+    Flag::text("group", "Cluster Volume group (cluster volumes)"),
     Flag::list("label", "Set metadata for a volume").check(checks::label),
-    Flag::new("limit-bytes", Kind::Bytes, "Minimum size of the Cluster Volume in bytes").hidden(),
+    Flag::new("limit-bytes", Kind::Bytes, "Minimum size of the Cluster Volume in bytes"),
     Flag::text("name", "Specify volume name").hidden(),
     Flag::new("opt", Kind::Word("map"), "Set driver specific options").short('o').default("map[]"),
-    Flag::new("required-bytes", Kind::Bytes, "Maximum size of the Cluster Volume in bytes").hidden(),
-    Flag::text("scope", "Cluster Volume access scope (\"single\", \"multi\")").default("single").hidden(),
-    Flag::new("secret", Kind::Word("map"), "Cluster Volume secrets").default("map[]").hidden(),
+    Flag::new("required-bytes", Kind::Bytes, "Maximum size of the Cluster Volume in bytes"),
+    Flag::text("scope", "Cluster Volume access scope (\"single\", \"multi\")").default("single"),
+    Flag::new("secret", Kind::Word("map"), "Cluster Volume secrets").default("map[]"),
     Flag::text("sharing", "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")")
-        .default("none")
-        .hidden(),
-    Flag::list("topology-preferred", "A topology that the Cluster Volume would be preferred in").hidden(),
-    Flag::list("topology-required", "A topology that the Cluster Volume must be accessible from").hidden(),
-    Flag::text("type", "Cluster Volume access type (\"mount\", \"block\")").default("block").hidden(),
+        .default("none"),
+    Flag::list("topology-preferred", "A topology that the Cluster Volume would be preferred in"),
+    Flag::list("topology-required", "A topology that the Cluster Volume must be accessible from"),
+    Flag::text("type", "Cluster Volume access type (\"mount\", \"block\")").default("block"),
 ];
 
 /// `volume`
@@ -52,8 +50,7 @@ pub const VOLUME: Cmd = Command {
                 Flag::switch(
                     "cluster",
                     "Display only cluster volumes, and use cluster volume list formatting",
-                )
-                .hidden(),
+                ),
                 Flag::new("filter", Kind::Filter, "Provide filter values (e.g. \"dangling=true\")")
                     .short('f'),
                 Flag::text("format", FORMAT_LIST),
@@ -83,7 +80,21 @@ pub const VOLUME: Cmd = Command {
                 "rm",
                 Action::VolumeRemove,
                 "[OPTIONS] VOLUME [VOLUME...]",
-                "Remove one or more volumes",
+                "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+            )
+        },
+        Command {
+            flags: &[&[Flag::text(
+                "availability",
+                "Cluster Volume availability (\"active\", \"pause\", \"drain\")",
+            )
+            .default("active")]],
+            arity: Arity::AtMost(1),
+            ..command(
+                "update",
+                Action::VolumeUpdate,
+                "[OPTIONS] [VOLUME]",
+                "Update a volume (cluster volumes only)",
             )
         },
     ],

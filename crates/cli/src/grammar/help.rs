@@ -142,7 +142,9 @@ fn name_width<A: Copy>(commands: &[Command<A>]) -> usize {
 fn names(rows: &[(&str, &str)], pad: usize) -> String {
     let mut out = String::new();
     for (name, about) in rows {
-        let _ = writeln!(out, "  {name:pad$} {about}");
+        // A list has no room for a second sentence.
+        let short = about.split(". ").next().unwrap_or(about);
+        let _ = writeln!(out, "  {name:pad$} {short}");
     }
     out
 }

@@ -356,6 +356,9 @@ mod tests {
         "IpcMode",
         "Runtime",
         "Isolation",
+        "Mounts",
+        "VolumeDriver",
+        "VolumesFrom",
     ];
 
     #[test]

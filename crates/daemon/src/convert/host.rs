@@ -151,6 +151,11 @@ fn shown_request(request: &engine::DeviceRequest) -> DeviceRequest {
     }
 }
 
+/// Who shares so much with the host has no label of its own: dockerd writes that into the configuration.
+fn without_labels(from: &engine::HostConfig) -> bool {
+    from.privileged || from.namespaces.ipc == "host" || from.namespaces.pid == "host"
+}
+
 /// What was asked for, and dockerd's empty lists and zeros for what cannot be asked for yet.
 pub(super) fn shown(container: &Container) -> HostConfig {
     let from = &container.host;
@@ -193,7 +198,8 @@ pub(super) fn shown(container: &Container) -> HostConfig {
         pid_mode: namespaces.pid.clone(),
         uts_mode: namespaces.uts.clone(),
         userns_mode: namespaces.user.clone(),
-        security_opt: list(&from.security.options),
+        security_opt: list(&from.security.options)
+            .or_else(|| without_labels(from).then(|| vec!["label=disable".to_owned()])),
         sysctls: (!from.sysctls.is_empty()).then(|| from.sysctls.clone()),
         annotations: (!from.annotations.is_empty()).then(|| from.annotations.clone()),
         privileged: from.privileged,

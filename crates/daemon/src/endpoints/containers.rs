@@ -13,6 +13,7 @@ use http::StatusCode;
 use crate::call::{Call, go_integer, go_quote, window_size};
 use crate::convert::{create, figure, inspect, summary};
 use crate::reply::{self, Refusal, Reply};
+use crate::route::Endpoint;
 use crate::server::Router;
 
 pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> {
@@ -187,7 +188,8 @@ pub(super) async fn restart(router: &Router, call: Call) -> Result<Reply, Refusa
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn pause(router: &Router, call: Call, pause: bool) -> Result<Reply, Refusal> {
+pub(super) async fn pause(router: &Router, call: Call, endpoint: Endpoint) -> Result<Reply, Refusal> {
+    let pause = endpoint == Endpoint::ContainerPause;
     let name = call.name.clone();
     let work = move |engine: &engine::Engine| if pause { engine.pause(&name) } else { engine.unpause(&name) };
     router.block(&call.tracing, work).await?;

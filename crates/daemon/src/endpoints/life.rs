@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use api::filters::Filters;
 use api::go::encode_line;
-use api::stats::{ContainersPruneReport, StatsResponse, UpdateConfig, UpdateResponse};
+use api::stats::{ContainersPruneReport, FilesystemChange, StatsResponse, UpdateConfig, UpdateResponse};
 use bytes::Bytes;
-use engine::containers::{PruneFilter, Update};
+use engine::containers::{Change, PruneFilter, Update};
 use engine::tasks::Sample;
 use engine::{Engine, Limits};
 use http::StatusCode;
@@ -14,12 +14,23 @@ use http::StatusCode;
 use crate::call::Call;
 use crate::convert::{create, moment, stats as convert};
 use crate::reply::{self, Refusal, Reply};
+use crate::route::Endpoint;
 use crate::server::Router;
 
 /// Between two messages, and between the two samples of one.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) async fn stats(router: &Router, call: Call) -> Result<Reply, Refusal> {
+/// Those of these endpoints.
+pub(super) async fn handle(router: &Router, endpoint: Endpoint, call: Call) -> Result<Reply, Refusal> {
+    match endpoint {
+        Endpoint::ContainerChanges => changes(router, call).await,
+        Endpoint::ContainerUpdate => update(router, call).await,
+        Endpoint::ContainerPrune => prune(router, call).await,
+        _ => stats(router, call).await,
+    }
+}
+
+async fn stats(router: &Router, call: Call) -> Result<Reply, Refusal> {
     // What is not said is on, as in dockerd.
     let stream = !call.query.has("stream") || call.query.flag("stream");
     let one_shot = call.query.flag("one-shot");
@@ -74,7 +85,7 @@ fn container_id(named: &impl Fn(Option<&Sample>, Option<&Sample>) -> StatsRespon
     named(None, None).id
 }
 
-pub(super) async fn update(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+async fn update(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
     let wanted: UpdateConfig = call.json_required().await?;
     create::check_restart(&wanted.restart_policy)?;
     let devices = [
@@ -119,7 +130,16 @@ pub(super) async fn update(router: &Router, mut call: Call) -> Result<Reply, Ref
     Ok(reply::json(StatusCode::OK, &body))
 }
 
-pub(super) async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+async fn changes(router: &Router, call: Call) -> Result<Reply, Refusal> {
+    let name = call.name.clone();
+    let found = router.block(&call.tracing, move |engine| engine.container_changes(&name)).await?;
+    let one = |change: Change| FilesystemChange { path: change.path, kind: change.kind as isize };
+    let body: Vec<FilesystemChange> = found.into_iter().map(one).collect();
+    // dockerd's list of no changes is nil.
+    Ok(reply::json(StatusCode::OK, &Some(body).filter(|list| !list.is_empty())))
+}
+
+async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
     call.pass_over_body().await;
     let filters = Filters::parse(call.query.get("filters"))?;
     let mut filter = PruneFilter::default();

@@ -45,11 +45,10 @@ pub(crate) async fn handle(
         E::ContainerRestart => containers::restart(router, call).await,
         E::ContainerRename => containers::rename(router, call).await,
         E::ContainerTop => containers::top(router, call).await,
-        E::ContainerStats => life::stats(router, call).await,
-        E::ContainerUpdate => life::update(router, call).await,
-        E::ContainerPrune => life::prune(router, call).await,
-        E::ContainerPause => containers::pause(router, call, true).await,
-        E::ContainerUnpause => containers::pause(router, call, false).await,
+        E::ContainerChanges | E::ContainerStats | E::ContainerUpdate | E::ContainerPrune => {
+            life::handle(router, endpoint, call).await
+        }
+        E::ContainerPause | E::ContainerUnpause => containers::pause(router, call, endpoint).await,
         E::ContainerKill => containers::kill(router, call).await,
         E::ContainerWait => containers::wait(router, call).await,
         E::ContainerRemove => containers::remove(router, call).await,

@@ -1,6 +1,6 @@
 //! What a request must be before anything is made of it: Docker's checks, with its texts. Pure.
 
-use crate::config::{HostConfig, Namespaces};
+use crate::config::{ContainerConfig, HostConfig, Namespaces};
 use crate::error::{Error, Kind, Result};
 use crate::spec;
 use std::net::IpAddr;
@@ -16,8 +16,13 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
             .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
     }
     namespaces(&host.namespaces)?;
-    spec::security::parse(&host.security)?;
+    // As dockerd: of these the client is not said to be the cause.
+    spec::security::parse(&host.security).map_err(|e| Error::new(Kind::Internal, e.message))?;
     storage(host)?;
+    ports(host)?;
+    if let Some(target) = host.tmpfs.keys().find(|target| !target.starts_with('/')) {
+        return Err(Error::invalid(format!("invalid mount path: '{target}' mount path must be absolute")));
+    }
     extra_hosts(&host.dns.extra_hosts)?;
     crate::tasks::check_log(&host.log)?;
     if host.annotations.contains_key("") {
@@ -32,6 +37,32 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
         return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
     }
     Ok(())
+}
+
+/// Checks what runs in it.
+pub(super) fn config(config: &ContainerConfig) -> Result<()> {
+    if let Some(entry) = config.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
+        return Err(Error::invalid(format!("invalid environment variable: {entry}")));
+    }
+    match &config.stop_signal {
+        Some(signal) if sys::signal::parse(signal).is_none() => {
+            Err(Error::invalid(format!("invalid signal: {signal}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A published port is a number, a range of two, or left to the engine.
+fn ports(host: &HostConfig) -> Result<()> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    let good = |text: &str| match text.split_once('-') {
+        Some((first, last)) => number(first) && number(last),
+        None => text.is_empty() || number(text),
+    };
+    match host.port_bindings.values().flatten().find(|binding| !good(&binding.host_port)) {
+        Some(bad) => Err(Error::invalid(format!("invalid port specification: {:?}", bad.host_port))),
+        None => Ok(()),
+    }
 }
 
 fn namespaces(n: &Namespaces) -> Result<()> {

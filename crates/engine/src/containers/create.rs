@@ -33,10 +33,11 @@ pub struct Created {
 impl Engine {
     /// Makes a container. [`Kind::NotFound`] with Docker's text when the image is not here.
     pub fn create_container(&self, request: CreateContainer) -> Result<Created> {
-        let CreateContainer { name, config, mut host } = request;
+        let CreateContainer { name, mut config, mut host } = request;
         if let Some(name) = &name {
             names::check(name)?;
         }
+        super::check::config(&config)?;
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;
@@ -57,6 +58,9 @@ impl Engine {
                 config.working_dir
             );
             return Err(Error::invalid(text));
+        }
+        if !config.working_dir.is_empty() {
+            config.working_dir = spec::clean(&config.working_dir);
         }
         config.healthcheck.as_ref().map_or(Ok(()), super::health::check)?;
         let image = self.resolve_image(&config.image)?;

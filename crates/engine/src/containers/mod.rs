@@ -3,6 +3,7 @@
 //! A container's status is never stored: it follows from the task row, the shim's lock and the
 //! last run, so that no crash can leave a lie behind.
 
+mod changes;
 mod check;
 mod create;
 pub(crate) mod health;
@@ -20,6 +21,7 @@ use crate::{ContainerConfig, Engine, HostConfig, NetworkMode};
 use std::net::Ipv4Addr;
 
 pub use crate::state::PublishedPort;
+pub use changes::{Change, ChangeKind};
 pub use create::Created;
 pub(crate) use create::{new_id, resolve_user_in};
 pub use prune::PruneFilter;

@@ -25,7 +25,17 @@ impl Engine {
         }
         self.remove_stopped(&container.id, volumes)?;
         self.pending().wake();
-        Ok(self.store()?.snapshots().empty_trash()?)
+        self.empty_trash();
+        Ok(())
+    }
+
+    /// Deletes what was removed. What cannot be (an immutable file, a busy mount) is said once and tried again by
+    /// the next; whoever comes by here has nothing to do with it and does not fail.
+    pub(crate) fn empty_trash(&self) {
+        let emptied = self.store().and_then(|store| Ok(store.snapshots().empty_trash()?));
+        if let Err(error) = emptied {
+            tracing::warn!(%error, "the trash cannot be emptied now");
+        }
     }
 
     fn remove_stopped(&self, id: &str, volumes: bool) -> Result<()> {

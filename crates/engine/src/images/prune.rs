@@ -57,7 +57,7 @@ impl Engine {
         }
         store.export_index()?;
         let collected = store.gc()?;
-        store.snapshots().empty_trash()?;
+        self.empty_trash();
         Ok((removed, collected.blob_bytes))
     }
 

@@ -65,7 +65,7 @@ impl Engine {
         self.tell_removed(digest.as_str(), &removed);
         store.export_index()?;
         store.gc()?;
-        store.snapshots().empty_trash()?;
+        self.empty_trash();
         Ok(removed)
     }
 

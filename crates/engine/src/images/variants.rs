@@ -83,7 +83,7 @@ impl Engine {
             return Err(Error::new(Kind::Conflict, "images are being pulled, loaded or pushed: try again"));
         }
         store.gc()?;
-        store.snapshots().empty_trash()?;
+        self.empty_trash();
         Ok(gone.iter().map(ToString::to_string).collect())
     }
 }

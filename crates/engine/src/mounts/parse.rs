@@ -14,7 +14,7 @@ pub(super) fn bind(text: &str, driver: &str) -> Result<MountPoint> {
     let invalid = || Error::invalid(format!("invalid volume specification: '{text}'"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
-        [first, ..] if first.is_empty() => return Err(invalid()),
+        ["", ..] => return Err(invalid()),
         [target] => ("", target, ""),
         // A target cannot be followed by a mode without a source before it.
         [_, target] if is_mode(target) => return Err(invalid()),

@@ -17,9 +17,6 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use sys::mount::{Source, open_tree_clone};
 
-/// mount_setattr(2), without which a read-only bind is not read-only below (Linux 5.12).
-const RECURSIVE_ATTRIBUTES_SINCE: (u32, u32) = (5, 12);
-
 /// The mounts of a container that is about to start.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
@@ -58,7 +55,7 @@ impl Engine {
             }
             match point.kind {
                 Kind::Bind => self.prepare_bind(point, user, &mut prepared)?,
-                Kind::Volume => self.prepare_volume(point, &mut prepared)?,
+                Kind::Volume => self.prepare_volume(&record.id, point, &mut prepared)?,
                 Kind::Tmpfs => prepared.mounts.push(tmpfs_mount(&point.destination, &point.tmpfs)?),
                 Kind::Image => self.prepare_image(record, index, point, &mut prepared)?,
             }
@@ -109,7 +106,7 @@ impl Engine {
         Ok(())
     }
 
-    fn prepare_volume(&self, point: &MountPoint, prepared: &mut Prepared) -> Result<()> {
+    fn prepare_volume(&self, id: &str, point: &MountPoint, prepared: &mut Prepared) -> Result<()> {
         let folder = self.volume_folder(&point.name)?;
         let mounted = self.mount_volume(&point.name)?;
         let mut mount = bind_mount(point, access(point)?);
@@ -123,6 +120,9 @@ impl Engine {
             prepared.trees.push((mount.destination.clone(), tree));
         }
         prepared.mounts.push(mount);
+        let access = if point.read_write { "true" } else { "false" };
+        let place = [("container", id), ("destination", &point.destination), ("propagation", "")];
+        self.tell_volume(&point.name, "mount", &[&place[..], &[("read/write", access)]].concat());
         Ok(())
     }
 
@@ -217,9 +217,11 @@ fn bind_mount(point: &MountPoint, access: &str) -> Mount {
 
 /// The word for a mount's access: read-only is so for the mounts below, too, where the kernel can do that.
 fn access(point: &MountPoint) -> Result<&'static str> {
-    let recursive = crate::machine::kernel() >= RECURSIVE_ATTRIBUTES_SINCE;
+    if point.read_write {
+        return Ok("rw");
+    }
+    let recursive = sys::mount::has_setattr();
     match () {
-        () if point.read_write => Ok("rw"),
         () if point.read_only_force_recursive && !recursive => Err(Error::invalid(
             "mounts can be made read-only recursively only by Linux 5.12 and newer (bind-recursive=readonly)",
         )),

@@ -136,6 +136,11 @@ pub(crate) fn cgroup_path(asked: &str, usual: &str, id: &str) -> String {
     parts.chain([id]).map(|part| format!("/{part}")).collect()
 }
 
+/// An absolute path without dots, as Go's `path.Clean` makes it.
+pub(crate) fn clean(path: &str) -> String {
+    mounts::absolute(path).map_or_else(|_| path.to_string(), |path| path.to_string_lossy().into_owned())
+}
+
 /// Checks capability names.
 pub(crate) fn check_capabilities(names: &[String]) -> Result<()> {
     defaults::normalise(names).map(drop)

@@ -110,7 +110,7 @@ fn dedup(mounts: &mut Vec<Mount>) {
 }
 
 /// Cleans an absolute path of the container as Go's `path.Clean` does.
-fn absolute(text: &str) -> Result<PathBuf> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     if !path.is_absolute() {
         return Err(Error::invalid(format!("invalid mount path: '{text}' mount path must be absolute")));

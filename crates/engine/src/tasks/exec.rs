@@ -18,6 +18,9 @@ use std::time::Duration;
 /// An exec touches the container's file systems, which may be slow.
 const EXEC_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long an exec is known after its end, as dockerd keeps it (there: until the second round after it).
+const KEPT: Duration = Duration::from_secs(5 * 60);
+
 /// What to run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -53,6 +56,27 @@ struct ExecRecord {
     started: bool,
     pid: i32,
     exit_code: Option<i32>,
+    /// When its end was found out, by the clock that does not stop in sleep; 0 before.
+    #[serde(default)]
+    ended_ns: u64,
+}
+
+impl ExecRecord {
+    /// Takes it for the one who starts it: `false` when somebody did already.
+    fn claim(&mut self) -> bool {
+        !std::mem::replace(&mut self.started, true)
+    }
+
+    fn end(&mut self, code: i32, now_ns: u64) {
+        if self.exit_code.is_none() {
+            (self.exit_code, self.ended_ns) = (Some(code), now_ns.max(1));
+        }
+    }
+
+    /// It has ended, and so long ago that nobody will ask any more.
+    fn is_old(&self, now_ns: u64) -> bool {
+        self.ended_ns != 0 && now_ns.saturating_sub(self.ended_ns) > KEPT.as_nanos() as u64
+    }
 }
 
 /// An exec as the doors see it.
@@ -100,8 +124,15 @@ impl Engine {
         // As dockerd: an unknown user is told here, before anything is taken over.
         exec_user(&container, &config.user)?;
         let id = crate::containers::new_id()?;
-        let record =
-            ExecRecord { container: container.id.clone(), config, started: false, pid: 0, exit_code: None };
+        let record = ExecRecord {
+            container: container.id.clone(),
+            config,
+            started: false,
+            pid: 0,
+            exit_code: None,
+            ended_ns: 0,
+        };
+        self.forget_old_execs(&container.id)?;
         self.state()?.put_exec(&id, &container.id, &crate::state::encode(&record)?)?;
         self.tell_exec(&container, "exec_create", &record.config, &id);
         Ok(id)
@@ -109,9 +140,9 @@ impl Engine {
 
     /// Starts it. `size` is the terminal's (columns, rows); a detached one gets no streams.
     pub fn exec_start(&self, id: &str, detach: bool, size: Option<(u16, u16)>) -> Result<ExecStreams> {
-        let mut record = self.exec_record(id)?;
+        let record = self.exec_record(id)?;
         if record.started {
-            return Err(Error::conflict(format!("exec command {id} has already run")));
+            return Err(self.started_already(id, &record));
         }
         let container = self.container(&record.container)?;
         container.must_run()?;
@@ -128,6 +159,12 @@ impl Engine {
             stderr: config.attach_stderr && !detach,
         };
         let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
+        // Of several who start it exactly one goes on. Killed from here on, it counts as one that was killed.
+        let mut claimed = false;
+        self.state()?.change_exec(id, |kept: &mut ExecRecord| claimed = kept.claim())?;
+        if !claimed {
+            return Err(self.started_already(id, &self.exec_record(id)?));
+        }
         // As dockerd: before it is known whether it can run.
         self.tell_exec(&container, "exec_start", &record.config, id);
         let sink = sys::trace::current_sink();
@@ -139,16 +176,15 @@ impl Engine {
             Ok(answer) => answer,
             Err(e) => {
                 // Docker's CLI asks for the code after it was told the error.
-                (record.started, record.exit_code) = (true, Some(super::start::failure_code(&e)));
-                self.state()?.put_exec(id, &record.container, &crate::state::encode(&record)?)?;
+                let (code, now) = (super::start::failure_code(&e), sys::clock::boottime_ns());
+                self.state()?.change_exec(id, |kept: &mut ExecRecord| kept.end(code, now))?;
                 return Err(e);
             }
         };
         let Response::ExecStarted { pid } = response else {
             return Err(Error::new(Kind::Internal, "the shim did not start the exec"));
         };
-        (record.started, record.pid) = (true, pid);
-        self.state()?.put_exec(id, &record.container, &crate::state::encode(&record)?)?;
+        self.state()?.change_exec(id, |kept: &mut ExecRecord| kept.pid = pid)?;
         let mut fds = fds.into_iter();
         let missing = || Error::new(Kind::Internal, "the shim sent too few descriptors");
         if record.config.tty {
@@ -165,7 +201,7 @@ impl Engine {
 
     /// Waits for its exit code.
     pub async fn exec_wait(&self, id: &str) -> Result<i32> {
-        let mut record = self.exec_record(id)?;
+        let record = self.exec_record(id)?;
         if let Some(code) = record.exit_code {
             return Ok(code);
         }
@@ -177,11 +213,9 @@ impl Engine {
             // The container went first and took it along.
             _ => 137,
         };
-        record.exit_code = Some(code);
         // Gone with the task already: then nobody can ask any more.
-        if self.state()?.exec::<ExecRecord>(id)?.is_some() {
-            self.state()?.put_exec(id, &record.container, &crate::state::encode(&record)?)?;
-        }
+        let now = sys::clock::boottime_ns();
+        self.state()?.change_exec(id, |kept: &mut ExecRecord| kept.end(code, now))?;
         Ok(code)
     }
 
@@ -246,6 +280,26 @@ impl Engine {
         }
     }
 
+    /// dockerd's two texts.
+    fn started_already(&self, id: &str, record: &ExecRecord) -> Error {
+        let runs = record.exit_code.is_none() && self.exec_runs(id, &record.container);
+        let how = if runs { "is already running" } else { "has already run" };
+        Error::conflict(format!("exec command {id} {how}"))
+    }
+
+    /// Whether the shim has it. Its exit code, which is given once, is not taken.
+    fn exec_runs(&self, id: &str, container: &str) -> bool {
+        let Ok(mut connection) = Connection::connect(&self.paths().task(container)) else { return false };
+        let answer = connection.call(&Request::State, &[], Some(SHIM_PATIENCE));
+        matches!(answer, Ok((Response::State { execs, .. }, _)) if execs.iter().any(|e| e == id))
+    }
+
+    /// What ended long ago goes when another one comes: a container that is checked for years keeps little.
+    fn forget_old_execs(&self, container: &str) -> Result<()> {
+        let now = sys::clock::boottime_ns();
+        self.state()?.forget_execs(container, |record: &ExecRecord| record.is_old(now))
+    }
+
     fn tell_exec(&self, container: &crate::Container, action: &str, config: &ExecConfig, id: &str) {
         // dockerd's form: the program, a space, the arguments.
         let (program, args) = config.cmd.split_first().map_or(("", &[][..]), |(p, args)| (p.as_str(), args));
@@ -299,4 +353,70 @@ fn exec_error(e: shim::Error) -> Error {
     error.message =
         format!("OCI runtime exec failed: exec failed: {}", super::start::process_text(&error.message));
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Paths;
+    use crate::state::{State, encode};
+
+    fn state(folder: &Path) -> State {
+        let paths = Paths { data: folder.to_path_buf(), run: folder.to_path_buf() };
+        State::open(&paths).unwrap()
+    }
+
+    fn record() -> ExecRecord {
+        ExecRecord {
+            container: "c".into(),
+            config: ExecConfig::default(),
+            started: false,
+            pid: 0,
+            exit_code: None,
+            ended_ns: 0,
+        }
+    }
+
+    /// Of many processes that start one exec exactly one may; the others change nothing.
+    #[test]
+    fn one_start_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        state(folder.path()).put_exec("one", "c", &encode(&record()).unwrap()).unwrap();
+        let won: usize = std::thread::scope(|scope| {
+            let tries = (0..8).map(|_| {
+                scope.spawn(|| {
+                    let mut claimed = false;
+                    let state = state(folder.path());
+                    state.change_exec("one", |kept: &mut ExecRecord| claimed = kept.claim()).unwrap();
+                    usize::from(claimed)
+                })
+            });
+            tries.collect::<Vec<_>>().into_iter().map(|t| t.join().unwrap()).sum()
+        });
+        assert_eq!(won, 1);
+        assert!(!state(folder.path()).change_exec("other", |_: &mut ExecRecord| {}).unwrap());
+    }
+
+    /// Those that ended long ago are forgotten, those that run or ended just now are not.
+    #[test]
+    fn old_ones_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(folder.path());
+        let minute = 60 * 1_000_000_000;
+        let now = 60 * minute;
+        for (id, ended_at) in [("old", Some(54)), ("new", Some(56)), ("running", None)] {
+            let mut record = record();
+            assert!(record.claim() && !record.claim());
+            if let Some(at) = ended_at {
+                record.end(3, at * minute);
+                record.end(4, now);
+                assert_eq!(record.exit_code, Some(3), "the first one to find out is right");
+            }
+            state.put_exec(id, "c", &encode(&record).unwrap()).unwrap();
+        }
+        state.forget_execs("c", |record: &ExecRecord| record.is_old(now)).unwrap();
+        let mut left = state.exec_ids("c").unwrap();
+        left.sort();
+        assert_eq!(left, ["new", "running"]);
+    }
 }

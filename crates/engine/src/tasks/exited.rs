@@ -50,7 +50,7 @@ impl Engine {
         }
         let (removed, again) = self.end_task_locked(id, at_once)?;
         if removed {
-            self.store()?.snapshots().empty_trash()?;
+            self.empty_trash();
         }
         Ok(again)
     }
@@ -107,6 +107,9 @@ impl Engine {
             stopped_by_hand: task.stopped_by_hand,
             health: self.last_health(&record),
         };
+        for name in record.volume_names() {
+            self.tell_volume(name, "unmount", &[("container", &record.id)]);
+        }
         if record.host.auto_remove && !task.kept {
             self.remove_parts(&record, true)?;
             self.tell(&record, "destroy", &[]);

@@ -40,9 +40,10 @@ impl Engine {
         let _lock = self.paths().lock(&container.id)?;
         let Some(mut task) = self.state()?.task(&container.id)? else { return container.must_run() };
         let request = if pause { Request::Pause } else { Request::Resume };
-        let mut connection = Connection::connect(&self.paths().task(&container.id)).map_err(shim_error)?;
-        match connection.call(&request, &[], Some(SHIM_PATIENCE)) {
-            Ok(_) => {}
+        let asked = Connection::connect(&self.paths().task(&container.id))
+            .and_then(|mut connection| connection.call(&request, &[], Some(SHIM_PATIENCE)).map(drop));
+        match asked {
+            Ok(()) => {}
             // It is so already: whoever did it was killed before the row was written.
             Err(shim::Error::Refused(failure)) if failure.kind == FailureKind::Conflict => {}
             Err(shim::Error::Closed | shim::Error::NoShim(_)) => {

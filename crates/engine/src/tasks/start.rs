@@ -67,7 +67,7 @@ impl Engine {
                 if record.host.auto_remove {
                     self.remove_parts(&record, true)?;
                     self.tell(&record, "destroy", &[]);
-                    self.store()?.snapshots().empty_trash()?;
+                    self.empty_trash();
                 } else {
                     self.state()?.update(&record)?;
                 }

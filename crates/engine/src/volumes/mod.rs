@@ -119,6 +119,7 @@ impl Engine {
         let row = Row { created_ns: Time::now().0, labels, options };
         self.state()?.insert_volume(&name, owner, &row)?;
         self.volume_folder(&name)?;
+        self.tell_volume(&name, "create", &[]);
         Ok(self.volume_of(name, row))
     }
 
@@ -220,7 +221,15 @@ impl Engine {
         local::unmount_all(&self.paths().volume_data(name))?;
         local::check_no_mounts(&self.paths().volume(name), name)?;
         self.state()?.delete_volume(name)?;
+        self.tell_volume(name, "destroy", &[]);
         self.discard_volume_folder(name)
+    }
+
+    /// An event of a volume.
+    pub(crate) fn tell_volume(&self, name: &str, action: &str, more: &[(&str, &str)]) {
+        let all = more.iter().chain(&[("driver", LOCAL)]);
+        let attributes = all.map(|(key, value)| ((*key).to_string(), (*value).to_string())).collect();
+        crate::events::publish(self, "volume", action, name, &attributes);
     }
 
     fn discard_volume_folder(&self, name: &str) -> Result<()> {

@@ -31,6 +31,8 @@ impl Engine {
             bytes = bytes.saturating_add(held);
             names.push(volume.name);
         }
+        let attributes = [("reclaimed".to_string(), bytes.to_string())].into();
+        crate::events::publish(self, "volume", "prune", "", &attributes);
         Ok((names, bytes))
     }
 }

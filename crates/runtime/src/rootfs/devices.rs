@@ -4,12 +4,12 @@ use super::Rootfs;
 use crate::error::{Error, Kind, Result, What};
 use oci::runtime::Device;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, Uid, chmodat, chownat, makedev, mknodat, readlinkat, statat,
-    symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, Uid, chmodat, chownat, fstat, major, makedev, minor, mknodat,
+    readlinkat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::trace;
 
@@ -99,6 +99,7 @@ impl Rootfs<'_> {
 
     fn bind_node(&self, node: &Node) -> Result<()> {
         let tree = sys::mount::open_tree_clone(CWD, &node.path, false)?;
+        node.check(tree.as_fd())?;
         let target = self.root.ensure_file(&node.path, 0o644)?;
         Ok(sys::mount::attach_detached_fd(tree.as_fd(), target.as_fd())?)
     }
@@ -155,6 +156,26 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Whether what was opened is the node that was asked for: the host may have another one under that name.
+    fn check(&self, opened: BorrowedFd<'_>) -> Result<()> {
+        let stat = fstat(opened).what(|| "fstat()")?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_device = matches!(self.kind, FileType::CharacterDevice | FileType::BlockDevice);
+        if kind == self.kind && (!is_device || stat.st_rdev == self.device) {
+            return Ok(());
+        }
+        let name = |kind: FileType, device: u64| match kind {
+            FileType::CharacterDevice => format!("character device {}:{}", major(device), minor(device)),
+            FileType::BlockDevice => format!("block device {}:{}", major(device), minor(device)),
+            other => format!("{other:?}"),
+        };
+        let (found, wanted) = (name(kind, stat.st_rdev), name(self.kind, self.device));
+        let path = self.path.display();
+        Err(Error::new(Kind::Invalid, format!("{path} of the host is a {found}, not the {wanted} asked for")))
+    }
+}
+
 /// mknodat; what is there already is left if it is the same node, and replaced otherwise (an image may
 /// have a plain file for /dev/null).
 fn make(parent: &OwnedFd, name: &OsString, node: &Node) -> rustix::io::Result<()> {
@@ -176,4 +197,31 @@ fn make(parent: &OwnedFd, name: &OsString, node: &Node) -> rustix::io::Result<()
         chmodat(parent, name, mode, AtFlags::empty())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_wanted_node_is_bound() {
+        let node =
+            |kind, device| Node { path: "/dev/null".into(), kind, device, mode: 0o666, uid: 0, gid: 0 };
+        let open = |path: &str| {
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).unwrap()
+        };
+        let null = open("/dev/null");
+        let device = FileType::CharacterDevice;
+        node(device, makedev(1, 3)).check(null.as_fd()).unwrap();
+        for (opened, kind, number, found, wanted) in [
+            (&null, device, (1, 5), "character device 1:3", "character device 1:5"),
+            (&null, FileType::BlockDevice, (1, 3), "character device 1:3", "block device 1:3"),
+            (&open("/etc"), device, (1, 3), "Directory", "character device 1:3"),
+        ] {
+            let error = node(kind, makedev(number.0, number.1)).check(opened.as_fd()).unwrap_err();
+            let want = format!("/dev/null of the host is a {found}, not the {wanted} asked for");
+            assert_eq!(error.chain(), want);
+        }
+    }
 }

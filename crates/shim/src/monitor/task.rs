@@ -79,6 +79,11 @@ impl Task {
         matches!(self.stage, Stage::New)
     }
 
+    /// It is being made or made, and nobody has asked for its program to run.
+    pub(super) fn is_unstarted(&self) -> bool {
+        matches!(self.stage, Stage::Creating { .. } | Stage::Created(_)) && self.ended.is_none()
+    }
+
     /// Init has ended, or never will be.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.is_some() || matches!(self.stage, Stage::Stopped(_) | Stage::Failed)
@@ -282,9 +287,11 @@ impl Monitor {
             return self.fail(asked, FailureKind::Conflict, "the container is not waiting to be started");
         }
         let Stage::Created(mut created) = std::mem::take(&mut self.task.stage) else { return };
-        let started = created.start().map_err(|e| runtime_failure(&e)).and_then(|starting| {
-            // Sockets of published ports answer from the moment at which the program may.
-            self.ports.listen(&self.poller, &self.settings.ports).map_err(|e| failure_of(&e))?;
+        // Before the gate opens: published ports answer from the first moment of the program, and one that cannot
+        // be listened on is found out before anything runs.
+        let listening = self.ports.listen(&self.poller, &self.settings.ports).map_err(|e| failure_of(&e));
+        let started = listening.and_then(|()| {
+            let starting = created.start().map_err(|e| runtime_failure(&e))?;
             self.poller.add(starting.as_fd(), Event::Task, Readiness::IN).map_err(|e| failure_of(&e))?;
             Ok(starting)
         });
@@ -383,6 +390,12 @@ impl Monitor {
         self.clean_up();
         self.task.stage = Stage::Failed;
         self.respond(asked, &Response::Failed(failure));
+        self.leave();
+    }
+
+    /// Takes back what was made for somebody who is gone, and leaves.
+    pub(super) fn abandon(&mut self) {
+        self.clean_up();
         self.leave();
     }
 

@@ -506,3 +506,38 @@ fn ipv6_is_spliced_to_the_container() {
     exited(&place, &mut c);
     assert!(std::net::TcpStream::connect(address).is_err(), "listens after the exit");
 }
+
+/// A starter that is killed before the program ran takes the container with it; one that is killed later does not.
+#[test]
+fn a_starter_that_dies_before_the_program_ran() {
+    let place = Place::new();
+    let mut c = place.launch(&Wanted::args(&["cat"]));
+    // Not waited for: it dies while init sets itself up.
+    c.send(&Request::Create, &[]).unwrap();
+    drop(c);
+    place.is_clean();
+    let place = Place::new();
+    let mut c = place.launch(&Wanted::args(&["cat"]));
+    c.call(&Request::Create, &[], LIMIT).unwrap();
+    // Somebody else who looks does not keep it.
+    let mut other = Connection::connect(&place.run_dir()).unwrap();
+    assert!(matches!(other.call(&Request::State, &[], LIMIT), Ok((Response::State { .. }, _))));
+    drop(c);
+    assert!(matches!(other.recv(LIMIT), Err(shim::Error::Closed)));
+    place.is_clean();
+    assert_eq!(place.exit_json(), None);
+    let place = Place::new();
+    let mut c = place.launch(&Wanted { open_stdin: true, ..Wanted::args(&["cat"]) });
+    c.call(&Request::Create, &[], LIMIT).unwrap();
+    c.send(&Request::Start, &[]).unwrap();
+    drop(c);
+    std::thread::sleep(Duration::from_millis(300));
+    let mut other = Connection::connect(&place.run_dir()).unwrap();
+    let (state, _) = other.call(&Request::State, &[], LIMIT).unwrap();
+    assert!(
+        matches!(state, Response::State { status: shim::protocol::TaskStatus::Running, .. }),
+        "{state:?}"
+    );
+    other.call(&Request::Kill { signal: 9, all: true, exec_id: None }, &[], LIMIT).unwrap();
+    assert_eq!(exited(&place, &mut other).exit_code, 137);
+}

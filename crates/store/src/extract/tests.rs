@@ -293,7 +293,7 @@ fn what_is_kept_is_bounded() {
     for entries in cases {
         let dir = TempDir::new().unwrap();
         let mut extractor = Extractor::new(dir.path(), &[]).unwrap();
-        extractor.kept = kept::Kept::with_limit(4096);
+        extractor.kept = Kept::with_limit(4096);
         let error = extractor.extract(&tar(&entries)[..]).map(drop).unwrap_err().to_string();
         let what = "the names and attributes of the layer's directories exceeds the limit of 4096 bytes";
         let entry = error.strip_suffix(what).unwrap_or_else(|| panic!("{error}"));
@@ -302,7 +302,7 @@ fn what_is_kept_is_bounded() {
     // The same name again and again costs once.
     let dir = TempDir::new().unwrap();
     let mut extractor = Extractor::new(dir.path(), &[]).unwrap();
-    extractor.kept = kept::Kept::with_limit(4096);
+    extractor.kept = Kept::with_limit(4096);
     let again: Vec<E<'_>> = (0..200).map(|_| E::Dir("d", 0o755)).collect();
     extractor.extract(&tar(&again)[..]).map(drop).unwrap();
 }

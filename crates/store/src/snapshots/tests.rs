@@ -182,3 +182,23 @@ fn data_roots_that_overlayfs_cannot_name() {
         assert!(e.to_string().contains("overlayfs cannot take"), "{e}");
     }
 }
+
+/// What cannot be deleted now stays for the next time, and keeps nothing else in the trash.
+#[test]
+fn a_trash_that_cannot_be_emptied() {
+    let f = fixture();
+    let trash = f.store.snapshots().root().join("trash");
+    privately(|| {
+        for name in ["a", "b", "c"] {
+            fs::create_dir_all(trash.join(name).join("deep")).unwrap();
+        }
+        let busy = trash.join("b/deep");
+        rustix::mount::mount_bind(&busy, &busy).unwrap();
+        let error = f.store.snapshots().empty_trash().unwrap_err().to_string();
+        assert_eq!(error, format!("cannot remove {}", trash.join("b").display()));
+        assert_eq!(list_dir(&trash).unwrap(), ["b"]);
+        unmount(&busy);
+        f.store.snapshots().empty_trash().unwrap();
+        assert_eq!(list_dir(&trash).unwrap(), Vec::<String>::new());
+    });
+}
