@@ -20,6 +20,7 @@
 
 pub mod files;
 pub mod names;
+pub mod serve;
 pub mod server;
 pub mod wire;
 
