@@ -7,6 +7,7 @@
 //!    ├─ ports::bind(requests) → BoundPort{map, socket}               (the kernel owns a port's uniqueness)
 //!    ├─ publish(maps) / unpublish(maps)                              (map elements, one batch)
 //!    └─ uninstall()                                                  (nothing of it is left)
+//! resolver::listen(netns) → two sockets                             (127.0.0.11:53, redirected to them)
 //! hosts::build, resolv::build                                        (pure: the container's two files)
 //! ```
 //!
@@ -30,6 +31,7 @@ mod network;
 mod nft;
 pub mod ports;
 pub mod resolv;
+pub mod resolver;
 pub mod route;
 mod wire;
 

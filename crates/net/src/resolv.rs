@@ -1,4 +1,4 @@
-//! /etc/resolv.conf of a container on the default bridge, as Docker 28 writes it.
+//! /etc/resolv.conf of a container, as Docker 28 writes it.
 //!
 //! From the host's file (resolv.conf(5)) by way of the user's `--dns*` flags to the container's: the
 //! host's loopback servers cannot be reached from inside and are left out, and so are IPv6 servers
@@ -15,6 +15,8 @@ const FALLBACK_V6: [Ipv6Addr; 2] = [
 ];
 /// systemd-resolved's full file, which lists the real servers.
 const RESOLVED_FILE: &str = "/run/systemd/resolve/resolv.conf";
+/// Where the resolver of user-defined networks listens.
+const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 /// The address of systemd-resolved's stub.
 const RESOLVED_STUB: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 
@@ -28,6 +30,10 @@ pub enum Namespace {
         /// Whether its network has IPv6.
         ipv6: bool,
     },
+    /// One of its own on a user-defined network, where a resolver of ours listens: it asks the host's servers
+    /// from the host's namespace, so that all of them serve, its stub too (the host's own file is the one to
+    /// start from).
+    Resolver,
 }
 
 /// What the user asked for; an empty list leaves the host's.
@@ -95,9 +101,24 @@ pub fn build(host_file: &[u8], path: &str, namespace: Namespace, overrides: &Ove
             }
         }
     }
+    let external = match namespace {
+        Namespace::Resolver => {
+            transform = " (internal resolver)";
+            if ndots_from.is_none() {
+                conf.options.push("ndots:0".to_owned());
+                ndots_from = Some("internal");
+            }
+            let servers = std::mem::replace(&mut conf.servers, vec![RESOLVER.into()]);
+            Some(external(&servers, overrides.servers.is_empty()))
+        }
+        Namespace::Host | Namespace::Own { .. } => None,
+    };
     let mut out = body(&conf);
     // Writing to a String cannot fail.
     let _ = writeln!(out, "\n# Based on host file: '{path}'{transform}");
+    if let Some(line) = external {
+        let _ = writeln!(out, "# {line}");
+    }
     if fell_back {
         out.push_str("# Used default nameservers.\n");
     }
@@ -127,6 +148,18 @@ fn body(conf: &Parsed) -> String {
         let _ = writeln!(out, "{line}");
     }
     out
+}
+
+/// The comment that names whom the resolver asks, and which of them from the host's namespace.
+fn external(servers: &[Server], from_host: bool) -> String {
+    if servers.is_empty() {
+        return "NO EXTERNAL NAMESERVERS DEFINED".to_owned();
+    }
+    let one = |s: &Server| match from_host {
+        true => format!("host({}{})", s.address, s.zone),
+        false => format!("{}{}", s.address, s.zone),
+    };
+    format!("ExtServers: [{}]", servers.iter().map(one).collect::<Vec<_>>().join(" "))
 }
 
 fn fallback(ipv6: bool) -> Vec<Server> {
@@ -253,6 +286,47 @@ mod tests {
             &all,
             "nameserver 127.0.0.1\nsearch x.example\noptions ndots:5\n\n# Based on host file: '/etc/resolv.conf' (legacy)\n# Overrides: [nameservers search options]\n# Option ndots from: override\n",
         );
+    }
+
+    /// Recorded from dockerd 28.5.2.
+    #[test]
+    fn with_the_resolver() {
+        const FROM: &str = "\n# Based on host file: '/etc/resolv.conf' (internal resolver)\n";
+        let none = Overrides::default();
+        let cases = [
+            (
+                "nameserver 192.0.2.1\n",
+                "nameserver 127.0.0.11\noptions ndots:0\n",
+                "# ExtServers: [host(192.0.2.1)]\n# Overrides: []\n# Option ndots from: internal\n",
+            ),
+            (
+                "nameserver 127.0.0.53\nsearch h.example x.example\noptions ndots:2 edns0\nsortlist 1.2.3.4\n",
+                "nameserver 127.0.0.11\nsearch h.example x.example\noptions ndots:2 edns0\nsortlist 1.2.3.4\n",
+                "# ExtServers: [host(127.0.0.53)]\n# Overrides: []\n# Option ndots from: host\n",
+            ),
+            (
+                "nameserver 10.0.0.1\nnameserver fe80::1%eth0\nnameserver bad\nnameserver 127.0.0.1\nnameserver ::1\nsearch .\n",
+                "nameserver 127.0.0.11\nsearch .\noptions ndots:0\n",
+                "# ExtServers: [host(10.0.0.1) host(fe80::1%eth0) host(127.0.0.1) host(::1)]\n# Invalid nameservers: [bad]\n# Overrides: []\n# Option ndots from: internal\n",
+            ),
+            (
+                "",
+                "nameserver 127.0.0.11\noptions ndots:0\n",
+                "# NO EXTERNAL NAMESERVERS DEFINED\n# Overrides: []\n# Option ndots from: internal\n",
+            ),
+        ];
+        for (host, directives, comments) in cases {
+            check(host, Namespace::Resolver, &none, &format!("{directives}{FROM}{comments}"));
+        }
+        let servers = ["127.0.0.1", "10.1.1.1", "fd00::1"].map(|a| a.parse().unwrap());
+        let all = Overrides {
+            servers: &servers,
+            search: &["a.example".to_owned(), "b.example".to_owned()],
+            options: &["ndots:3".to_owned(), "rotate".to_owned()],
+        };
+        let want = "nameserver 127.0.0.11\nsearch a.example b.example\noptions ndots:3 rotate\n";
+        let comments = "# ExtServers: [127.0.0.1 10.1.1.1 fd00::1]\n# Overrides: [nameservers search options]\n# Option ndots from: override\n";
+        check("nameserver 192.0.2.1\n", Namespace::Resolver, &all, &format!("{want}{FROM}{comments}"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("cgroup", &["oci", "sys"]),
     ("net", &["sys"]),
+    ("dns", &["sys"]),
     ("runtime", &["oci", "sys", "cgroup"]),
     ("shim", &["oci", "sys", "cgroup", "runtime"]),
     ("db", &["sys"]),

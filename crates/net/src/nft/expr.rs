@@ -2,6 +2,7 @@
 
 use super::{NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM, NFTA_RULE_EXPRESSIONS};
 use crate::wire::Batch;
+use std::net::Ipv4Addr;
 
 /// A register of four bytes: 8 is the first of the sixteen; four of them form the registers 1 to 4.
 pub(crate) const REG: u32 = 8;
@@ -45,6 +46,14 @@ pub(crate) enum Expr<'a> {
     SourceByte(u8),
     /// First byte of the destination address.
     DestinationByte(u8),
+    /// `ip daddr`.
+    Destination(Ipv4Addr),
+    /// `meta l4proto`.
+    Protocol(u8),
+    /// `th dport`.
+    DestinationPort(u16),
+    /// This value goes to the n-th register.
+    Value(u32, [u8; 4]),
     /// `fib daddr type local`.
     ToLocal,
     /// `ct state` has one of these bits.
@@ -104,6 +113,22 @@ fn one(batch: &mut Batch, word: Expr<'_>) {
         Expr::Out(how, name) => interface(batch, META_OIFNAME, how, name),
         Expr::SourceByte(byte) => address_byte(batch, 12, byte),
         Expr::DestinationByte(byte) => address_byte(batch, 16, byte),
+        Expr::Destination(address) => {
+            payload(batch, 0, PAYLOAD_NETWORK, 16, 4);
+            cmp(batch, Cmp::Is, &address.octets());
+        }
+        Expr::Protocol(number) => {
+            numbers(batch, "meta", &[(1, REG), (2, META_L4PROTO)]);
+            cmp(batch, Cmp::Is, &[number]);
+        }
+        Expr::DestinationPort(port) => {
+            payload(batch, 0, PAYLOAD_TRANSPORT, 2, 2);
+            cmp(batch, Cmp::Is, &port.to_be_bytes());
+        }
+        Expr::Value(n, value) => expression(batch, "immediate", |b| {
+            b.be32(1, REG + n);
+            data(b, 2, &value);
+        }),
         Expr::ToLocal => {
             numbers(batch, "fib", &[(1, REG), (2, FIB_RESULT_ADDRTYPE), (3, FIB_FLAG_DADDR)]);
             cmp(batch, Cmp::Is, &RTN_LOCAL.to_ne_bytes());

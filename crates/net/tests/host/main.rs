@@ -7,5 +7,6 @@
 mod firewall;
 mod ports;
 mod reach;
+mod resolver;
 mod ruleset;
 mod world;
