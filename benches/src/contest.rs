@@ -5,8 +5,12 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::cpu;
+
 /// A published port that has not answered by then never will.
 const PORT_LIMIT: Duration = Duration::from_secs(20);
+/// So long what a turn left to the background may still work, and counts as its processor time.
+const BACKGROUND: Duration = Duration::from_millis(30);
 
 /// One program at one piece of work. `{n}` in a word is the number of the turn, for names that must differ.
 #[derive(Debug, Clone)]
@@ -27,6 +31,11 @@ impl Contestant {
         Contestant { name, command: words(line), until_port: None, after: Vec::new() }
     }
 
+    /// A contestant whose words are not to be split.
+    pub fn of_words(name: &'static str, command: Vec<String>) -> Contestant {
+        Contestant { name, command, until_port: None, after: Vec::new() }
+    }
+
     /// The clock stops at the first answer of a published port; then `after` is run.
     #[must_use]
     pub fn until_port(mut self, port: u16, after: &str) -> Contestant {
@@ -43,27 +52,36 @@ pub struct Contest {
     pub work: &'static str,
     /// (name, nanoseconds of each turn).
     pub samples: Vec<(&'static str, Vec<u64>)>,
+    /// (name, nanoseconds of processor time of the whole test host in each turn and shortly after it).
+    pub cpu: Vec<(&'static str, Vec<u64>)>,
     /// Who could not take part, and why.
     pub absent: Vec<(&'static str, String)>,
 }
 
 /// Lets all contestants take turns. Who fails at the warm-up is left out, with its words.
 pub fn hold(work: &'static str, contestants: Vec<Contestant>, rounds: usize) -> Contest {
-    let mut contest = Contest { work, samples: Vec::new(), absent: Vec::new() };
+    let mut contest = Contest { work, samples: Vec::new(), cpu: Vec::new(), absent: Vec::new() };
     let mut fit = Vec::new();
     for contestant in contestants {
         match turn(&contestant, 0) {
             Ok(_) => {
                 contest.samples.push((contestant.name, Vec::new()));
+                contest.cpu.push((contestant.name, Vec::new()));
                 fit.push(contestant);
             }
             Err(why) => contest.absent.push((contestant.name, why)),
         }
     }
     for round in 1..=rounds {
-        for (contestant, (_, samples)) in fit.iter().zip(&mut contest.samples) {
+        let places = contest.samples.iter_mut().zip(&mut contest.cpu);
+        for (contestant, ((_, samples), (_, used))) in fit.iter().zip(places) {
+            let before = cpu::used();
             match turn(contestant, round) {
-                Ok(took) => samples.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+                Ok(took) => {
+                    samples.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+                    std::thread::sleep(BACKGROUND);
+                    used.extend(cpu::used().zip(before).map(|(after, before)| after - before));
+                }
                 Err(why) => eprintln!("{work}, {}, turn {round}: {why}", contestant.name),
             }
         }

@@ -3,47 +3,96 @@
 //! Entering a test host costs more than what is measured, so the clock must run inside.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::contest::{self, Contest, Contestant};
-use crate::weigh::{self, Weight};
+use crate::weigh::{self, Fact, Weight};
+use crate::{series, streams};
 
 /// On the same disk as each engine's data.
 const DIR: &str = "/var/lib/tare/bench";
-const IMAGE: &str = "127.0.0.1:5000/busybox";
+/// The image that all engines run.
+pub const IMAGE: &str = "127.0.0.1:5000/busybox";
 const PODMAN: &str = "podman --cgroup-manager cgroupfs --events-backend file";
 /// A guard that has had nothing to do for so long is idle.
 const SETTLE: Duration = Duration::from_secs(3);
+/// A daemon that does not answer by then never will.
+const DAEMON_LIMIT: Duration = Duration::from_secs(5);
 /// A server that answers each connection with a byte.
 const SERVER: &str = "nc -ll -p 80 -e echo up";
 
-/// Holds all contests and weighs; `floor` is the floor program.
-pub fn run(floor: &str, rounds: usize, containers: usize) -> Result<(Vec<Contest>, Vec<Weight>)> {
+/// What came of all groups.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// What took turns.
+    pub contests: Vec<Contest>,
+    /// What was weighed.
+    pub weights: Vec<Weight>,
+    /// What was counted or computed.
+    pub facts: Vec<Fact>,
+}
+
+/// The groups, in their order.
+pub const GROUPS: [&str; 4] = ["start", "series", "streams", "living"];
+
+/// Holds the contests of the groups in `only`; `floor` is the floor program.
+pub fn run(
+    floor: &str,
+    only: &[String],
+    rounds: usize,
+    containers: usize,
+    megabytes: usize,
+) -> Result<Results> {
     prepare(floor)?;
-    let mut contests = vec![
+    let mut results = Results::default();
+    for group in GROUPS.iter().filter(|group| only.iter().any(|name| name == *group)) {
+        match *group {
+            "start" => start(floor, rounds, &mut results)?,
+            "series" => {
+                let (contest, facts) = series::run(rounds)?;
+                results.contests.push(contest);
+                results.facts.extend(facts);
+            }
+            "streams" => results.contests.extend(streams::run(megabytes, rounds)?),
+            _ => living(containers, rounds, &mut results)?,
+        }
+    }
+    for engine in ["tare", "docker"] {
+        let _ = shell(&format!("{engine} ps -aq | xargs -r {engine} rm -f"));
+    }
+    Ok(results)
+}
+
+fn start(floor: &str, rounds: usize, results: &mut Results) -> Result<()> {
+    results.contests.extend([
         contest::hold("run --rm true, no network", without_network(floor), rounds),
         contest::hold("run --rm true, bridge network", with_network(floor), rounds),
         contest::hold("run -d -p, until the published port answers", published(), rounds),
-    ];
-    let weights = start_long_lived()?;
-    contests.push(contest::hold("exec true in a running container", execs(floor)?, rounds));
+    ]);
+    results.weights.extend(start_long_lived()?);
+    results.contests.push(contest::hold("exec true in a running container", execs(floor)?, rounds));
+    Ok(())
+}
+
+/// With many containers that do nothing.
+fn living(containers: usize, rounds: usize, results: &mut Results) -> Result<()> {
     for engine in ["tare", "docker"] {
         for number in 0..containers {
             shell(&format!("{engine} run -d --name many{number} --network none {IMAGE} sleep 10000"))?;
         }
     }
     let ps = vec![Contestant::new("tare", "tare ps"), Contestant::new("docker", "docker ps")];
-    contests.push(contest::hold("ps with many containers", ps, rounds));
-    let weights = weights.into_iter().chain(daemons_and_files()).collect();
-    for engine in ["tare", "docker"] {
-        let _ = shell(&format!("{engine} ps -aq | xargs -r {engine} rm -f"));
-    }
-    Ok((contests, weights))
+    results.contests.push(contest::hold("ps with many containers", ps, rounds));
+    let (weights, ready) = daemons_and_files();
+    results.weights.extend(weights);
+    let name = format!("tare daemon: ready with {containers} containers");
+    results.facts.extend(ready.map(|ready| Fact::new(name, ready.as_secs_f64() * 1e3, "ms")));
+    Ok(())
 }
 
 fn prepare(floor: &str) -> Result<()> {
@@ -154,11 +203,18 @@ fn execs(floor: &str) -> Result<Vec<Contestant>> {
     ])
 }
 
-fn daemons_and_files() -> Vec<Weight> {
+fn daemons_and_files() -> (Vec<Weight>, Option<Duration>) {
+    let start = Instant::now();
     let daemon = Command::new("tare").arg("daemon").stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut weights = Vec::new();
+    let (mut weights, mut ready) = (Vec::new(), None);
     if let Ok(mut daemon) = daemon {
-        let up = tests::wait::until(Duration::from_secs(5), || Path::new("/run/tare/tare.sock").exists());
+        // Finely: a wait that doubles its pauses would be what is measured.
+        let answers = || UnixStream::connect("/run/tare/tare.sock").is_ok();
+        while !answers() && start.elapsed() < DAEMON_LIMIT {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let up = answers();
+        ready = up.then(|| start.elapsed());
         // One question, so that what is lazy has been loaded.
         let _ = shell("tare ps");
         if up {
@@ -185,10 +241,11 @@ fn daemons_and_files() -> Vec<Weight> {
     let mut paths: Vec<&str> = files.iter().map(String::as_str).collect();
     paths.push("/run/testhost/cache/tools/usr/sbin/runc");
     weights.push(Weight { name: "docker's programs (files)".into(), bytes: weigh::sizes(&paths) });
-    weights
+    (weights, ready)
 }
 
-fn shell(line: &str) -> Result<String> {
+/// Runs a shell line for its output.
+pub fn shell(line: &str) -> Result<String> {
     let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().context("execute sh")?;
     ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())

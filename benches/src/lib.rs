@@ -4,6 +4,9 @@
 //! busy machine too; an absolute time does not. Nothing here asserts: a benchmark is not a test.
 
 pub mod contest;
+pub mod cpu;
 pub mod inside;
 pub mod report;
+pub mod series;
+pub mod streams;
 pub mod weigh;

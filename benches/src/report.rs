@@ -3,27 +3,29 @@
 use serde_json::{Value, json};
 
 use crate::contest::Contest;
-use crate::weigh::Weight;
+use crate::weigh::{Fact, Weight};
 
 /// The table.
-pub fn table(contests: &[Contest], weights: &[Weight]) -> String {
+pub fn table(contests: &[Contest], weights: &[Weight], facts: &[Fact]) -> String {
     let mut text = String::new();
     for contest in contests {
         text.push_str(&format!("\n{}\n", contest.work));
         text.push_str(&format!(
-            "  {:<14}{:>10}{:>10}{:>10}{:>10}\n",
-            "", "min ms", "median", "× floor", "× docker"
+            "  {:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n",
+            "", "min ms", "median", "× floor", "× docker", "cpu min", "cpu med"
         ));
         for (name, samples) in &contest.samples {
             let ratio = |to| {
                 ratio_of_pairs(samples, sampled(contest, to)).map_or(String::new(), |r| format!("{r:.2}"))
             };
             text.push_str(&format!(
-                "  {name:<14}{:>10}{:>10}{:>10}{:>10}\n",
+                "  {name:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n",
                 millis(samples.iter().copied().min()),
                 millis(median(samples)),
                 ratio("floor"),
                 ratio("docker"),
+                millis(used(contest, name).iter().copied().min()),
+                millis(median(used(contest, name))),
             ));
         }
         for (name, why) in &contest.absent {
@@ -33,7 +35,15 @@ pub fn table(contests: &[Contest], weights: &[Weight]) -> String {
             ));
         }
     }
-    text.push_str("\nweight\n");
+    if !facts.is_empty() {
+        text.push_str("\nfigures\n");
+    }
+    for fact in facts {
+        text.push_str(&format!("  {:<70}{:>10.2} {}\n", fact.name, fact.value, fact.unit));
+    }
+    if !weights.is_empty() {
+        text.push_str("\nweight\n");
+    }
     for weight in weights {
         text.push_str(&format!("  {:<44}{:>12} kB\n", weight.name, weight.bytes / 1000));
     }
@@ -41,7 +51,7 @@ pub fn table(contests: &[Contest], weights: &[Weight]) -> String {
 }
 
 /// All figures, the samples included.
-pub fn json(contests: &[Contest], weights: &[Weight], rounds: usize) -> Value {
+pub fn json(contests: &[Contest], weights: &[Weight], facts: &[Fact], rounds: usize) -> Value {
     let contests: Vec<Value> = contests
         .iter()
         .map(|contest| {
@@ -51,6 +61,7 @@ pub fn json(contests: &[Contest], weights: &[Weight], rounds: usize) -> Value {
                 .map(|(name, samples)| {
                     json!({
                         "name": name, "samples_ns": samples, "min_ns": samples.iter().min(), "median_ns": median(samples),
+                        "cpu_ns": used(contest, name),
                         "ratio_to_floor": ratio_of_pairs(samples, sampled(contest, "floor")),
                         "ratio_to_docker": ratio_of_pairs(samples, sampled(contest, "docker")),
                     })
@@ -61,7 +72,9 @@ pub fn json(contests: &[Contest], weights: &[Weight], rounds: usize) -> Value {
         .collect();
     let weights: Vec<Value> =
         weights.iter().map(|weight| json!({"name": weight.name, "bytes": weight.bytes})).collect();
-    json!({"rounds": rounds, "contests": contests, "weights": weights})
+    let facts: Vec<Value> =
+        facts.iter().map(|fact| json!({"name": fact.name, "value": fact.value, "unit": fact.unit})).collect();
+    json!({"rounds": rounds, "contests": contests, "figures": facts, "weights": weights})
 }
 
 /// The median of the ratios turn by turn: what disturbed the machine disturbed both of a pair.
@@ -73,6 +86,10 @@ fn ratio_of_pairs(samples: &[u64], to: &[u64]) -> Option<f64> {
 
 fn sampled<'a>(contest: &'a Contest, name: &str) -> &'a [u64] {
     contest.samples.iter().find(|(other, _)| *other == name).map_or(&[], |(_, samples)| samples)
+}
+
+fn used<'a>(contest: &'a Contest, name: &str) -> &'a [u64] {
+    contest.cpu.iter().find(|(other, _)| *other == name).map_or(&[], |(_, samples)| samples)
 }
 
 fn median(samples: &[u64]) -> Option<u64> {
@@ -101,10 +118,12 @@ mod tests {
         let contest = Contest {
             work: "w",
             samples: vec![("floor", vec![1_000_000]), ("tare", vec![3_000_000])],
+            cpu: vec![("tare", vec![7_000_000])],
             absent: vec![("podman", "not found".into())],
         };
-        let text = table(&[contest], &[Weight { name: "shim".into(), bytes: 250_000 }]);
-        for sign in ["3.00", "podman", "not found", "250 kB"] {
+        let facts = [Fact::new("each", 1.5, "ms")];
+        let text = table(&[contest], &[Weight { name: "shim".into(), bytes: 250_000 }], &facts);
+        for sign in ["3.00", "7.00", "podman", "not found", "250 kB", "1.50 ms"] {
             assert!(text.contains(sign), "{text}");
         }
     }

@@ -12,6 +12,24 @@ pub struct Weight {
     pub bytes: u64,
 }
 
+/// A figure that is neither a contest's nor a weight.
+#[derive(Debug, Clone)]
+pub struct Fact {
+    /// What it tells.
+    pub name: String,
+    /// The figure.
+    pub value: f64,
+    /// Its unit, as it is printed.
+    pub unit: &'static str,
+}
+
+impl Fact {
+    /// A fact.
+    pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Fact {
+        Fact { name: name.into(), value, unit }
+    }
+}
+
 /// Proportional set size of a process (proc_pid_smaps(5)).
 pub fn pss(pid: &str) -> Option<u64> {
     kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")

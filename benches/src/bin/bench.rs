@@ -1,4 +1,4 @@
-//! `cargo xtask bench [--rounds N] [--containers N] [--json FILE]`.
+//! `cargo xtask bench [--only GROUP,…] [--runs N] [--containers N] [--megabytes N] [--json FILE]`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +9,17 @@ use benches::{inside, report};
 use tests::sandbox::Data;
 use tests::{Engine, TestHost};
 
-const USAGE: &str = "Usage: cargo xtask bench [--yes] [--rounds N] [--containers N] [--json FILE]
+const USAGE: &str = "Usage: cargo xtask bench [--yes] [--only GROUP[,GROUP]] [--runs N] [--containers N] [--megabytes N] [--json FILE]
 
 Tare beside the kernel floor, docker, podman, crun and runc, taking turns in one test host.
-  --rounds N      turns of each contestant (20)
-  --containers N  containers for `ps` (20)
+  --only GROUP    only these groups, separated by commas (all):
+                    start    run, exec and a published port; the runtimes alone
+                    series   200 runs back to back, 100 eight at a time, what is left on the host
+                    streams  logs, output into the log, attached, and of exec (3 turns at most)
+                    living   ps and the daemon with many containers
+  --runs N        turns of each contestant (20)
+  --containers N  containers for `living` (100)
+  --megabytes N   output for `streams` (300)
   --json FILE     all samples as JSON
 ";
 /// No benchmark takes longer.
@@ -28,10 +34,12 @@ fn main() -> Result<()> {
     let options = Options::parse(&args)?;
     match &options.inside {
         Some(floor) => {
-            let (contests, weights) = inside::run(floor, options.rounds, options.containers)?;
-            print!("{}", report::table(&contests, &weights));
+            let results =
+                inside::run(floor, &options.only, options.rounds, options.containers, options.megabytes)?;
+            let (contests, weights, facts) = (&results.contests, &results.weights, &results.facts);
+            print!("{}", report::table(contests, weights, facts));
             if let Some(file) = &options.json {
-                let json = report::json(&contests, &weights, options.rounds);
+                let json = report::json(contests, weights, facts, options.rounds);
                 std::fs::write(file, serde_json::to_vec_pretty(&json)?)
                     .with_context(|| format!("write {file}"))?;
             }
@@ -43,8 +51,10 @@ fn main() -> Result<()> {
 
 #[derive(Debug)]
 struct Options {
+    only: Vec<String>,
     rounds: usize,
     containers: usize,
+    megabytes: usize,
     json: Option<String>,
     /// Path of the floor program: given to the run inside the test host.
     inside: Option<String>,
@@ -52,19 +62,31 @@ struct Options {
 
 impl Options {
     fn parse(args: &[String]) -> Result<Options> {
-        let mut options = Options { rounds: 20, containers: 20, json: None, inside: None };
+        let mut options = Options {
+            only: inside::GROUPS.map(str::to_string).to_vec(),
+            rounds: 20,
+            containers: 100,
+            megabytes: 300,
+            json: None,
+            inside: None,
+        };
         let mut args = args.iter();
         while let Some(name) = args.next() {
             let value = args.next().with_context(|| format!("{name} wants a value\n{USAGE}"))?;
             match name.as_str() {
-                "--rounds" => options.rounds = value.parse().context("--rounds")?,
+                "--only" => options.only = value.split(',').map(str::to_string).collect(),
+                "--runs" => options.rounds = value.parse().context("--runs")?,
+                "--megabytes" => options.megabytes = value.parse().context("--megabytes")?,
                 "--containers" => options.containers = value.parse().context("--containers")?,
                 "--json" => options.json = Some(value.clone()),
                 "--inside" => options.inside = Some(value.clone()),
                 _ => bail!("unknown option {name}\n{USAGE}"),
             }
         }
-        ensure!(options.rounds > 0, "--rounds must be at least 1");
+        ensure!(options.rounds > 0, "--runs must be at least 1");
+        if let Some(unknown) = options.only.iter().find(|name| !inside::GROUPS.contains(&name.as_str())) {
+            bail!("unknown group {unknown:?}; there are {}", inside::GROUPS.join(", "));
+        }
         Ok(options)
     }
 }
@@ -88,6 +110,7 @@ fn compare(options: &Options, scratch: &Path) -> Result<()> {
     host.start_registry();
     host.start(Engine::Docker);
     let (rounds, containers) = (options.rounds.to_string(), options.containers.to_string());
+    let (only, megabytes) = (options.only.join(","), options.megabytes.to_string());
     let floor = format!(
         "/run/testhost/scratch/{}",
         floor.file_name().and_then(|name| name.to_str()).unwrap_or("floor")
@@ -96,7 +119,11 @@ fn compare(options: &Options, scratch: &Path) -> Result<()> {
         "/run/testhost/scratch/bench-inside",
         "--inside",
         &floor,
-        "--rounds",
+        "--only",
+        &only,
+        "--megabytes",
+        &megabytes,
+        "--runs",
         &rounds,
         "--containers",
         &containers,
