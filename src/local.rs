@@ -74,12 +74,26 @@ fn task_exited(args: &[OsString]) -> i32 {
         let [id] = flags.rest.as_slice() else {
             return Err("usage: tare internal task-exited ID".to_string());
         };
+        enter_host_mounts()?;
         let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
         again = engine.task_exited(id).map_err(|e| e.to_string())?;
         Ok(())
     });
     // The shim that has called this keeps the time until the container runs again.
     again.map_or(code, |after| shim::exit::code_of(after.as_millis() as u64 + 1).into())
+}
+
+/// Out of the shim's mount namespace, which is a slave of the host's: what is mounted or unmounted there (a volume with
+/// options) would stay as it is on the host. Called by others than a shim, this is where it already is.
+fn enter_host_mounts() -> Result<(), String> {
+    use std::os::fd::AsFd as _;
+    const NEWNS: u64 = 0x0002_0000;
+    let Ok(mounts) = sys::process::inherited_fd(shim::HOST_MOUNTS_FD) else { return Ok(()) };
+    match sys::namespace::setns(mounts.as_fd(), NEWNS) {
+        // Not a namespace of this kind: the caller left something else open.
+        Err(e) if e.errno() != rustix::io::Errno::INVAL.raw_os_error() => Err(e.to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn boot(args: &[OsString]) -> i32 {

@@ -37,15 +37,15 @@ fn a_container_tells_its_life(host: &TestHost, engine: Engine) {
         format!("start {one}"),
         format!("exec_create: sh -c exit 3 {one}"),
         format!("exec_start: sh -c exit 3 {one}"),
-        format!("exec_die a=b exitCode=3 name=one"),
+        "exec_die a=b exitCode=3 name=one".to_string(),
         format!("exec_create: sleep 0.1 {one}"),
         format!("exec_start: sleep 0.1 {one}"),
-        format!("exec_die a=b exitCode=0 name=one"),
+        "exec_die a=b exitCode=0 name=one".to_string(),
         format!("kill {one} signal=18"),
         format!("rename {two} oldName=/one"),
         format!("exec_create: true  {two}"),
         format!("exec_start: true  {two}"),
-        format!("exec_die a=b exitCode=0 name=two"),
+        "exec_die a=b exitCode=0 name=two".to_string(),
     ];
     assert_eq!(told[..expected.len()], expected, "{told:#?}");
     // dockerd's `stop` and `die` come in either order.

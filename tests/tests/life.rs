@@ -180,7 +180,7 @@ fn no_exit_code_is_lost(host: &TestHost, engine: Engine) {
 fn what_is_killed_does_not_run(host: &TestHost, engine: Engine) {
     host.cli(engine, &["run", "-d", "--name", "box", BUSYBOX, "sleep", "1000"]).exits(0);
     let line = "for i in 1 2 3 4 5 6; do $E kill box; $E inspect --format '{{.State.Status}} {{.State.ExitCode}}' box; $E start box; done";
-    assert_eq!(host.sh_with(engine, line).ok(), vec!["box\nexited 137\nbox"; 6].join("\n"));
+    assert_eq!(host.sh_with(engine, line).ok(), ["box\nexited 137\nbox"; 6].join("\n"));
     // A signal that does not end it is not waited for.
     host.cli(engine, &["kill", "-s", "WINCH", "box"]).ok();
     assert_eq!(state(host, engine, "{{.State.Running}}"), "true");

@@ -198,7 +198,7 @@ mod tests {
             [("name".to_string(), "c1".to_string()), ("big".to_string(), "x".repeat(1 << 20))].into();
         append(root.path(), "container", "huge", "c1", &huge).unwrap();
         let bytes = std::fs::read(root.path().join(FOLDER).join(CURRENT)).unwrap();
-        let last = bytes.split(|b| *b == b'\n').filter_map(decode).last().unwrap();
+        let last = bytes.rsplit(|b| *b == b'\n').find_map(decode).unwrap();
         assert_eq!((last.action.as_ref(), last.attributes.len()), ("huge", 1));
     }
 }

@@ -78,7 +78,7 @@ fn begin(run_dir: &Path, cgroup: &Path, socket: &mut Option<OwnedFd>) -> Result<
     let folder = monitor::open_dir(run_dir)?;
     let group = world::make_cgroup(cgroup)?;
     world::fork_into(group, |group| {
-        let served = world::enter(group).and_then(|()| serve(run_dir, folder, socket));
+        let served = world::enter(group).and_then(|mounts| serve(run_dir, folder, mounts, socket));
         if let Err(e) = &served {
             tell(socket.as_ref(), e);
         }
@@ -86,14 +86,17 @@ fn begin(run_dir: &Path, cgroup: &Path, socket: &mut Option<OwnedFd>) -> Result<
     })
 }
 
+/// The descriptor by which the exit command gets the host's mount namespace.
+pub const HOST_MOUNTS_FD: i32 = 3;
+
 /// Serves, once the engine has said what: its first bytes come when the configuration is written. An engine that
 /// leaves before has no use for a shim.
-fn serve(run_dir: &Path, folder: OwnedFd, socket: &mut Option<OwnedFd>) -> Result<()> {
+fn serve(run_dir: &Path, folder: OwnedFd, mounts: OwnedFd, socket: &mut Option<OwnedFd>) -> Result<()> {
     if !socket.as_ref().map_or(Ok(false), world::wait_for_word)? {
         return Ok(());
     }
     let settings = monitor::read_settings(&folder)?;
-    let monitor = Monitor::new(run_dir, folder, settings)?;
+    let monitor = Monitor::new(run_dir, folder, mounts, settings)?;
     // From here on the connection is one like any other: no copy of it may stay behind.
     let Some(socket) = socket.take() else { return Err(Error::Closed) };
     rustix::io::ioctl_fionbio(&socket, true).map_err(Error::io("ioctl(FIONBIO)"))?;

@@ -76,13 +76,15 @@ pub struct Monitor {
 struct Place {
     run_dir: OwnedFd,
     data_dir: OwnedFd,
+    /// The mount namespace of who started the shim: the exit command unmounts and mounts there.
+    host_mounts: OwnedFd,
     alive: Option<sys::lock::Lock>,
     listener: Option<OwnedFd>,
 }
 
 impl Monitor {
     /// Takes the lock of the run folder, listens on its socket, opens the log.
-    pub fn new(run_dir: &Path, run_fd: OwnedFd, settings: Settings) -> Result<Self> {
+    pub fn new(run_dir: &Path, run_fd: OwnedFd, host_mounts: OwnedFd, settings: Settings) -> Result<Self> {
         let alive = sys::lock::Lock::try_exclusive(run_fd.as_fd(), client::ALIVE)?
             .ok_or_else(|| Error::AlreadyRunning(run_dir.display().to_string()))?;
         let data_dir = open_dir(&settings.data_dir)?;
@@ -96,7 +98,13 @@ impl Monitor {
         Ok(Self {
             poller,
             signals,
-            place: Place { run_dir: run_fd, data_dir, alive: Some(alive), listener: Some(listener) },
+            place: Place {
+                run_dir: run_fd,
+                data_dir,
+                host_mounts,
+                alive: Some(alive),
+                listener: Some(listener),
+            },
             streams: Streams::new(&settings)?,
             settings,
             peers: Table::default(),

@@ -88,8 +88,8 @@ pub fn fork_into(group: Cgroup, shim: impl FnOnce(Cgroup) -> i32) -> Result<()> 
     Ok(())
 }
 
-/// The rest of the world, in the child.
-pub fn enter(group: Cgroup) -> Result<()> {
+/// The rest of the world, in the child. Returns the host's mount namespace, in which the exit command has to run.
+pub fn enter(group: Cgroup) -> Result<OwnedFd> {
     group.join_rest()?;
     // Its folders need not stay open for the shim's whole life.
     drop(group);
@@ -111,15 +111,17 @@ pub fn enter(group: Cgroup) -> Result<()> {
     enter_mount_namespace()
 }
 
-/// A mount namespace of its own that follows the host's.
-fn enter_mount_namespace() -> Result<()> {
+/// A mount namespace of its own that follows the host's; returns the host's.
+fn enter_mount_namespace() -> Result<OwnedFd> {
+    let host = open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Error::io("open(\"/proc/self/ns/mnt\")"))?;
     let mut step = sys::trace::step("shim mount namespace", "unshare(2)");
     let own = || -> sys::Result<()> {
         sys::namespace::unshare(NEWNS)?;
         sys::mount::set_propagation(c"/", SLAVE, true)
     };
     step.check(own())?;
-    Ok(())
+    Ok(host)
 }
 
 /// Makes 0, 1 and 2 `/dev/null` and closes everything else but the socket and the trace sink.

@@ -219,7 +219,7 @@ mod tests {
             multi:1              41430258624b       6.15MB         2.17MB   U    \n\
             ├─ linux/arm64       0123456789ab       3.07MB         1.08MB        \n\
             └─ linux/amd64       0123456789ab       3.07MB         1.08MB   U    \n\n";
-        assert_eq!(draw(&[image.clone()], false, None), expected);
+        assert_eq!(draw(std::slice::from_ref(&image), false, None), expected);
         let narrow = draw(&[image], false, Some(60));
         assert!(
             !narrow.contains("EXTRA") && narrow.contains("multi:1\u{1b}[0m             \u{1b}[39m4143"),

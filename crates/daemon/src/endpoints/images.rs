@@ -119,10 +119,8 @@ async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
 }
 
 pub(super) async fn load(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
-    if call.since(48) {
-        if call.query.all("platform").count() > 1 {
-            return Err(Refusal::bad_request("multiple platform parameters not supported"));
-        }
+    if call.since(48) && call.query.all("platform").count() > 1 {
+        return Err(Refusal::bad_request("multiple platform parameters not supported"));
     }
     let platform = if call.since(48) { platform_of(&call.query)? } else { None };
     let body = upload(&mut call);

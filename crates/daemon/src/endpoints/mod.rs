@@ -74,19 +74,19 @@ pub(crate) async fn handle(
         E::Auth => push::login(router, call).await,
         E::Distribution => push::distribution(router, call).await,
         E::ImageSave => save::save(router, call).await,
-        E::NetworkList => networks::list(router, call).await,
-        E::NetworkInspect => networks::inspect(router, call).await,
-        E::NetworkCreate => networks::create(router, call).await,
-        E::NetworkRemove => networks::remove(router, call).await,
-        E::NetworkConnect => networks::connect(router, call).await,
-        E::NetworkDisconnect => networks::disconnect(router, call).await,
-        E::NetworkPrune => networks::prune(router, call).await,
-        E::VolumeList => volumes::list(router, call).await,
-        E::VolumeInspect => volumes::inspect(router, call).await,
-        E::VolumeCreate => volumes::create(router, call).await,
-        E::VolumeRemove => volumes::remove(router, call).await,
-        E::VolumePrune => volumes::prune(router, call).await,
-        E::VolumeUpdate => volumes::update(),
+        E::NetworkList
+        | E::NetworkInspect
+        | E::NetworkCreate
+        | E::NetworkRemove
+        | E::NetworkConnect
+        | E::NetworkDisconnect
+        | E::NetworkPrune => network(router, endpoint, call).await,
+        E::VolumeList
+        | E::VolumeInspect
+        | E::VolumeCreate
+        | E::VolumeRemove
+        | E::VolumePrune
+        | E::VolumeUpdate => volume(router, endpoint, call).await,
         E::PluginList => Ok(reply::json(StatusCode::OK, &Vec::<api::json::Json>::new())),
         E::Plugin => Err(no_plugin(&call.name)),
         E::Swarm => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NOT_A_MANAGER)),
@@ -98,6 +98,31 @@ pub(crate) async fn handle(
             trace::serve(router.engine(), router.stories(), &call.name, follow, call.hangup)
         }
         E::Later(what) => Err(Refusal::later(what)),
+    }
+}
+
+async fn network(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::NetworkList => networks::list(router, call).await,
+        E::NetworkInspect => networks::inspect(router, call).await,
+        E::NetworkCreate => networks::create(router, call).await,
+        E::NetworkRemove => networks::remove(router, call).await,
+        E::NetworkConnect => networks::connect(router, call).await,
+        E::NetworkDisconnect => networks::disconnect(router, call).await,
+        E::NetworkPrune => networks::prune(router, call).await,
+        _ => Err(Refusal::internal("no endpoint of this room")),
+    }
+}
+
+async fn volume(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::VolumeList => volumes::list(router, call).await,
+        E::VolumeInspect => volumes::inspect(router, call).await,
+        E::VolumeCreate => volumes::create(router, call).await,
+        E::VolumeRemove => volumes::remove(router, call).await,
+        E::VolumePrune => volumes::prune(router, call).await,
+        E::VolumeUpdate => volumes::update(),
+        _ => Err(Refusal::internal("no endpoint of this room")),
     }
 }
 

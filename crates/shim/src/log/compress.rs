@@ -106,7 +106,7 @@ impl Compressor {
         let target = rustix::fs::open(&temporary, flags, Mode::from(super::file::MODE))
             .map_err(Error::io(format!("open({temporary:?})")))?;
         let null = spawn::null()?;
-        let spawned = spawn::spawn(&self.command, [source.as_fd(), target.as_fd(), null.as_fd()])?;
+        let spawned = spawn::spawn(&self.command, &[source.as_fd(), target.as_fd(), null.as_fd()])?;
         Ok(Child { pid: spawned.pid, pidfd: spawned.pidfd, number: 0 })
     }
 

@@ -265,7 +265,8 @@ impl Monitor {
             return Ok(None);
         }
         let null = spawn::null()?;
-        Ok(Some(spawn::spawn(&self.settings.exit_command, [null.as_fd(); 3])?.pid))
+        let fds = [null.as_fd(), null.as_fd(), null.as_fd(), self.place.host_mounts.as_fd()];
+        Ok(Some(spawn::spawn(&self.settings.exit_command, &fds)?.pid))
     }
 
     /// The exit's own deadline.
