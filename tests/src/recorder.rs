@@ -193,6 +193,15 @@ fn answer(request: &Request) -> Answer {
         ("GET", ["images", ..]) => json(200, r#"{"Id":"sha256:0","RepoTags":[]}"#),
         ("DELETE", ["images", ..]) => json(200, "[]"),
         ("POST", ["images", ..]) => json(200, "{}"),
+        ("GET", ["containers", _, "stats"]) | ("POST", ["containers", _, "update"]) => json(200, "{}"),
+        ("GET", ["events"]) => json(200, ""),
+        ("POST", ["volumes", "create"]) => json(201, r#"{"Name":"v1"}"#),
+        ("GET", ["volumes"]) => json(200, r#"{"Volumes":[]}"#),
+        ("GET", ["volumes", _]) => json(200, r#"{"Name":"v1"}"#),
+        ("POST", ["volumes", "prune"] | ["networks", "prune"] | ["containers", "prune"]) => json(200, "{}"),
+        ("POST", ["networks", "create"]) => json(201, r#"{"Id":"n1"}"#),
+        ("GET", ["networks"]) => json(200, "[]"),
+        ("GET", ["networks", _]) => json(200, r#"{"Id":"n1","Name":"n1"}"#),
         _ => json(204, ""),
     }
 }

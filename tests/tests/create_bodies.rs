@@ -196,7 +196,7 @@ const REFUSED: &[(&str, &str)] = &[
     (r#"{"Binds":["/tmp:/data:nosuch"]}"#, "a client's mistake is 400 here, 500 there"),
     (r#"{"Binds":["/tmp:relative"]}"#, "a client's mistake is 400 here, 500 there"),
     (r#"{"Binds":["/tmp:/"]}"#, "a client's mistake is 400 here, 500 there"),
-    (r#"{"VolumesFrom":["nosuch"]}"#, "404 here, 400 there"),
+    (r#"{"Volumes":{"/":{}}}"#, "no container with it can start: refused at once here, at the start there"),
 ];
 
 #[test]

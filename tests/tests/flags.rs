@@ -153,7 +153,7 @@ fn no_flag_of_docker_is_missing() {
     let rows = rows();
     let commands: BTreeSet<&str> = rows.iter().map(|row| row.command.as_str()).collect();
     for command in commands {
-        let output = Command::new(&docker).args([command, "--help"]).output().expect("docker");
+        let output = Command::new(&docker).args(command.split(' ')).arg("--help").output().expect("docker");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         // A flag's line begins with its names; the lines of its text are further in.
         let names = text.lines().filter(|line| line.starts_with("  -") || line.starts_with("      --"));

@@ -304,7 +304,7 @@ fn every_shell_has_a_completion_that_parses() {
                 script.path().display()
             );
             let output = std::process::Command::new("bash").args(["-c", &test]).output().unwrap();
-            assert_eq!(String::from_utf8_lossy(&output.stdout), "start stop\n");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "start stats stop\n");
         }
     }
     assert_eq!(ours("tare", &["completion", "ksh"], "").code, 1);

@@ -15,18 +15,8 @@ use crate::session::Session;
 use crate::template::Value;
 
 /// Any of these asks for a volume of a swarm.
-const CLUSTER: &[&str] = &[
-    "availability",
-    "group",
-    "limit-bytes",
-    "required-bytes",
-    "scope",
-    "secret",
-    "sharing",
-    "topology-preferred",
-    "topology-required",
-    "type",
-];
+const CLUSTER: &[&str] =
+    &["availability", "group", "limit-bytes", "required-bytes", "scope", "sharing", "type"];
 
 /// `volume create`
 pub async fn create(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {

@@ -11,8 +11,8 @@ const CONNECT: &[Flag] = &[
         Kind::Int,
         "Highest gw-priority provides the default gateway. Accepts positive and negative values.",
     ),
-    Flag::new("ip", Kind::Word("ip"), "IPv4 address (e.g., \"172.30.100.104\")"),
-    Flag::new("ip6", Kind::Word("ip"), "IPv6 address (e.g., \"2001:db8::33\")"),
+    Flag::text("ip", "IPv4 address (e.g., \"172.30.100.104\")"),
+    Flag::text("ip6", "IPv6 address (e.g., \"2001:db8::33\")"),
     Flag::list("link", "Add link to another container"),
     Flag::new("link-local-ip", Kind::Word("strings"), "Add a link-local address for the container"),
 ];

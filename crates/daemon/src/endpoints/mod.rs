@@ -87,12 +87,7 @@ pub(crate) async fn handle(
         | E::VolumeRemove
         | E::VolumePrune
         | E::VolumeUpdate => volume(router, endpoint, call).await,
-        E::PluginList => Ok(reply::json(StatusCode::OK, &Vec::<api::json::Json>::new())),
-        E::Plugin => Err(no_plugin(&call.name)),
-        E::Swarm => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NOT_A_MANAGER)),
-        E::SwarmLeave => {
-            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"))
-        }
+        E::PluginList | E::Plugin | E::Swarm | E::SwarmLeave => absent(endpoint, &call.name),
         E::Trace => {
             let follow = call.query.flag("follow");
             trace::serve(router.engine(), router.stories(), &call.name, follow, call.hangup)
@@ -122,6 +117,19 @@ async fn volume(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refus
         E::VolumeRemove => volumes::remove(router, call).await,
         E::VolumePrune => volumes::prune(router, call).await,
         E::VolumeUpdate => volumes::update(),
+        _ => Err(Refusal::internal("no endpoint of this room")),
+    }
+}
+
+/// What an engine without plugins and without a swarm says.
+fn absent(endpoint: E, name: &str) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::PluginList => Ok(reply::json(StatusCode::OK, &Vec::<api::json::Json>::new())),
+        E::Plugin => Err(no_plugin(name)),
+        E::Swarm => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NOT_A_MANAGER)),
+        E::SwarmLeave => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "This node is not part of a swarm"))
+        }
         _ => Err(Refusal::internal("no endpoint of this room")),
     }
 }

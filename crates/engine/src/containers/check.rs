@@ -110,6 +110,19 @@ fn storage(host: &HostConfig) -> Result<()> {
     }
 }
 
+/// The working folder is absolute, and kept without what path cleaning takes out.
+pub(super) fn working_dir(config: &mut ContainerConfig) -> Result<()> {
+    let folder = &config.working_dir;
+    if !folder.is_empty() && !folder.starts_with('/') {
+        let text = format!("the working directory '{folder}' is invalid, it needs to be an absolute path");
+        return Err(Error::invalid(text));
+    }
+    if !folder.is_empty() {
+        config.working_dir = spec::clean(folder);
+    }
+    Ok(())
+}
+
 fn extra_hosts(list: &[String]) -> Result<()> {
     for entry in list {
         let (name, address) = entry.split_once([':', '=']).unwrap_or(("", ""));

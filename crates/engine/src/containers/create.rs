@@ -52,16 +52,7 @@ impl Engine {
             return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
         }
         super::check::labels(&host, crate::machine::has_selinux())?;
-        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-            let text = format!(
-                "the working directory '{}' is invalid, it needs to be an absolute path",
-                config.working_dir
-            );
-            return Err(Error::invalid(text));
-        }
-        if !config.working_dir.is_empty() {
-            config.working_dir = spec::clean(&config.working_dir);
-        }
+        super::check::working_dir(&mut config)?;
         config.healthcheck.as_ref().map_or(Ok(()), super::health::check)?;
         let image = self.resolve_image(&config.image)?;
         let mut config = merge(config, &image.config.config);

@@ -105,7 +105,7 @@ impl Engine {
             driver: "bridge",
             id: record.id.clone(),
             created_ns: record.created_ns,
-            subnet: Some((record.subnet.clone(), record.gateway.to_string())),
+            subnet: Some((record.subnet.clone(), shown_gateway(&record))),
             record: Some(record),
         });
         Ok(builtin.into_iter().chain(made).collect())
@@ -159,6 +159,7 @@ impl Engine {
             subnet: subnet.to_string(),
             own_subnet: !pool.subnet.is_empty(),
             gateway,
+            own_gateway: !pool.gateway.is_empty(),
             auxiliary: auxiliary.collect::<Result<_>>()?,
             range: pool.range,
             internal: wanted.internal,
@@ -279,6 +280,14 @@ impl Engine {
     /// The networks that containers are in or would be in, by name.
     pub fn used_networks(&self) -> Result<BTreeMap<String, Membership>> {
         Ok(self.state()?.containers()?.iter().flat_map(crate::state::Record::memberships).collect())
+    }
+}
+
+/// As dockerd: of a subnet that was asked for, only a gateway that was, too, is shown.
+fn shown_gateway(record: &NetworkRecord) -> String {
+    match record.own_subnet && !record.own_gateway {
+        true => String::new(),
+        false => record.gateway.to_string(),
     }
 }
 

@@ -30,6 +30,9 @@ pub struct NetworkRecord {
     pub own_subnet: bool,
     /// The bridge's address.
     pub gateway: Ipv4Addr,
+    /// Whether it was asked for.
+    #[serde(default)]
+    pub own_gateway: bool,
     /// Containers get their addresses from that part; empty = from all of it.
     #[serde(default)]
     pub range: String,
