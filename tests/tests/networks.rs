@@ -2,7 +2,7 @@
 
 use tests::{Engine, TestHost, on_each_engine};
 
-on_each_engine!(life, live_members, published);
+on_each_engine!(life, live_members, published, hardware);
 
 const BUSYBOX: &str = "127.0.0.1:5000/busybox:latest";
 
@@ -34,6 +34,19 @@ fn live_members(host: &TestHost, engine: Engine) {
     host.cli(engine, &["network", "disconnect", "mine", "member"]).ok();
     assert_ne!(host.cli(engine, &["exec", "member", "ip", "link", "show", "eth1"]).code, 0);
     host.cli(engine, &["network", "rm", "mine"]).ok();
+}
+
+/// "hardware address": of the default network and of one that somebody has made.
+fn hardware(host: &TestHost, engine: Engine) {
+    host.cli(engine, &["network", "create", "mine"]).ok();
+    for network in ["bridge", "mine"] {
+        let mac = ["--network", network, "--mac-address", "92:d0:c6:0a:29:33"];
+        let look = [BUSYBOX, "cat", "/sys/class/net/eth0/address"];
+        let seen = host.cli(engine, &[&["run", "--rm"][..], &mac, &look].concat());
+        assert_eq!(seen.ok(), "92:d0:c6:0a:29:33", "{network}");
+    }
+    let bad = host.cli(engine, &["run", "--rm", "--mac-address", "92:d0", BUSYBOX, "true"]);
+    bad.exits(125).says("92:d0");
 }
 
 /// "published": a port of a member is reached from the host; its address is not from another network.

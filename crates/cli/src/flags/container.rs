@@ -67,7 +67,7 @@ pub static CONTAINER: &[Flag] = &[
     Flag::list("link-local-ip", "Container IPv4/IPv6 link-local addresses").sent("EndpointsConfig"),
     Flag::text("log-driver", "Logging driver for the container").sets("HostConfig.LogConfig|the log driver"),
     Flag::list("log-opt", "Log driver options").sets("HostConfig.LogConfig|the log option"),
-    Flag::text("mac-address", "Container MAC address (e.g., 92:d0:c6:0a:29:33)").sent("EndpointsConfig|MacAddress"),
+    Flag::text("mac-address", "Container MAC address (e.g., 92:d0:c6:0a:29:33)").sets("EndpointsConfig|MacAddress"),
     Flag::new("memory", Kind::Bytes, "Memory limit").short('m'),
     Flag::new("memory-reservation", Kind::Bytes, "Memory soft limit").sets("HostConfig.MemoryReservation"),
     Flag::new("memory-swap", Kind::SwapBytes, "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),

@@ -7,7 +7,7 @@ use super::copy;
 use super::local::Borrowed;
 use crate::Engine;
 use crate::error::{Error, Kind, Result, errno, io};
-use crate::mounts::Kind as MountKind;
+use crate::mounts::{Kind as MountKind, MountPoint};
 use crate::state::Record;
 use rustix::fd::AsFd;
 use rustix::fs::{Mode, OFlags};
@@ -23,13 +23,14 @@ impl Engine {
         for point in &record.mounts {
             // As dockerd: with a part of a volume nothing is copied.
             if point.kind == MountKind::Volume && point.copy && point.subpath.is_empty() {
-                self.fill_volume(record, root, &point.name, &point.destination)?;
+                self.fill_volume(record, root, point)?;
             }
         }
         Ok(())
     }
 
-    fn fill_volume(&self, record: &Record, root: &Root, name: &str, destination: &str) -> Result<()> {
+    fn fill_volume(&self, record: &Record, root: &Root, point: &MountPoint) -> Result<()> {
+        let (name, destination) = (point.name.as_str(), point.destination.as_str());
         let source = match root.open(Path::new(destination), OFlags::RDONLY | OFlags::DIRECTORY, 0) {
             Ok(fd) => fd,
             Err(e) if e.errno() == rustix::io::Errno::NOENT.raw_os_error() => return Ok(()),
@@ -54,7 +55,8 @@ impl Engine {
             std::fs::write(&mark, "").map_err(io(format!("write {}", mark.display())))?;
         }
         let copied = step.check(copy::folder(&source, &target))?;
-        if copied && !record.host.auto_remove {
+        let goes_with_it = record.host.auto_remove && point.anonymous;
+        if copied && !goes_with_it {
             // Nobody could tell a half of it from the whole after a power loss.
             rustix::fs::syncfs(&target).map_err(errno("syncfs(volume)"))?;
         }
