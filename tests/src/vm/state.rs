@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::Vm;
 
 /// Prints a line for everything that may not be left: processes and their network namespaces, mounts, veths, nft
-/// elements, cgroups, folders of containers. Kernel threads and what belongs to this look itself do not count.
+/// elements, cgroups, folders of containers. Kernel threads and what belongs to this look itself do not count, nor do
+/// databases and the lock of a daemon's socket, which stays.
 const LOOK: &str = r#"
 processes=$(ps --ppid 2 -p 2 --deselect -o pid=,args=)
 echo "$processes" | grep -v -e /run/vm/script -e /etc/vm/ -e ' ps --ppid' | sed 's/^ */process /'
@@ -16,7 +17,7 @@ cut -d' ' -f2,3 /proc/mounts | sed 's/^/mount /'
 ip -o link show type veth | cut -d: -f2 | sed 's/^/veth/'
 nft list ruleset 2>/dev/null | tr -d '\n' | grep -o 'elements = {[^}]*}' | sed 's/^/nft /'
 find /sys/fs/cgroup -mindepth 2 -type d | sed 's/^/cgroup /'
-find /var/lib/tare /run/tare -maxdepth 3 2>/dev/null | grep -v '\.db' | sed 's/^/file /'
+find /var/lib/tare /run/tare -maxdepth 3 2>/dev/null | grep -v -e '\.db' -e '/socket-[^/]*\.lock$' | sed 's/^/file /'
 "#;
 
 /// One look at a machine.

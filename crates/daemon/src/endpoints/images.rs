@@ -85,7 +85,15 @@ pub(super) async fn create(router: &Router, call: Call) -> Result<Reply, Refusal
     }
 }
 
-async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+/// What an import's query asks for.
+struct ImportQuery {
+    name: String,
+    message: String,
+    changes: Vec<String>,
+    platform: Option<oci::Platform>,
+}
+
+fn import_query(call: &Call) -> Result<ImportQuery, Refusal> {
     let source = call.query.get("fromSrc").to_owned();
     if source != "-" {
         return Err(Refusal::later("importing from a URL"));
@@ -106,7 +114,18 @@ async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
         "" => format!("Imported from {source}"),
         text => text.to_owned(),
     };
-    let changes: Vec<String> = call.query.all("changes").map(str::to_owned).collect();
+    let changes = call.query.all("changes").map(str::to_owned).collect();
+    Ok(ImportQuery { name, message, changes, platform })
+}
+
+async fn import(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    let ImportQuery { name, message, changes, platform } = match import_query(&call) {
+        Ok(query) => query,
+        Err(refusal) => {
+            call.pass_over_body().await;
+            return Err(refusal);
+        }
+    };
     let body = upload(&mut call);
     let work = move |engine: &engine::Engine| {
         engine.import_image(body, Some(name.as_str()).filter(|n| !n.is_empty()), &message, &changes, platform)
