@@ -74,8 +74,10 @@ fn task_exited(args: &[OsString]) -> i32 {
         let [id] = flags.rest.as_slice() else {
             return Err("usage: tare internal task-exited ID".to_string());
         };
+        // Before: where this program lies is told by the namespace in which it was executed, and that goes with the shim.
+        let options = flags.engine(false)?;
         enter_host_mounts()?;
-        let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
+        let engine = engine::Engine::open(options).map_err(|e| e.to_string())?;
         again = engine.task_exited(id).map_err(|e| e.to_string())?;
         Ok(())
     });
