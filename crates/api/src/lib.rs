@@ -8,6 +8,7 @@
 //!
 //! This crate does not know the engine, the router, the environment or the terminal.
 
+pub mod archive_calls;
 pub mod calls;
 pub mod container;
 pub mod event;

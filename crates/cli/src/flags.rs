@@ -4,6 +4,7 @@
 
 pub mod checks;
 pub mod container;
+pub mod files;
 pub mod image;
 pub mod image_commands;
 pub mod life;
@@ -71,6 +72,8 @@ pub enum Action {
     Stats,
     ContainerPrune,
     Diff,
+    Cp,
+    Export,
 }
 
 /// Text of `--format` for commands that print one object.
@@ -346,11 +349,11 @@ const CONTAINER: Cmd = Command {
     commands: &[
         ATTACH,
         later("commit", "Create a new image from a container's changes"),
-        later("cp", "Copy files/folders between a container and the local filesystem"),
+        files::CP,
         CREATE,
         life::DIFF,
         EXEC,
-        later("export", "Export a container's filesystem as a tar archive"),
+        files::EXPORT,
         Command {
             flags: &[task::INSPECT],
             ..command(
@@ -443,12 +446,12 @@ pub static ROOT: Cmd = Command {
         later("config", "Manage Swarm configs"),
         CONTAINER,
         later("context", "Manage contexts"),
-        later("cp", "Copy files/folders between a container and the local filesystem"),
+        files::CP,
         CREATE,
         life::DIFF,
         life::EVENTS,
         EXEC,
-        later("export", "Export a container's filesystem as a tar archive"),
+        files::EXPORT,
         image_commands::HISTORY,
         IMAGE,
         IMAGES,

@@ -5,7 +5,7 @@
 //! of CPU for 300 MB), and there are at least two cores.
 
 use crate::error::{Error, Result};
-use crate::tar_reader::stream;
+use crate::error::stream;
 use flate2::bufread::MultiGzDecoder;
 use oci::{Algorithm, DiffId, Hasher};
 use std::io::{self, BufReader, Chain, Cursor, Read};
@@ -53,6 +53,11 @@ const MAGIC: usize = 6;
 
 /// The bytes of `R` with those that were read to detect the compression.
 type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// The plain bytes of what is a tar, or one in gzip or zstd.
+pub fn decompressed(reader: impl Read) -> Result<impl Read> {
+    Plain::new(reader)
+}
 
 /// A reader of the plain bytes of `R`.
 pub(crate) struct Plain<R: Read> {

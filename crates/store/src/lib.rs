@@ -40,7 +40,8 @@ mod lease;
 mod schema;
 mod snapshots;
 mod sources;
-mod tar_reader;
+#[cfg(test)]
+mod tar_tests;
 #[cfg(test)]
 mod testing;
 mod unpack;
@@ -51,7 +52,7 @@ pub use error::{Error, Result};
 pub use gc::Collected;
 pub use image_view::{ImageSize, ImageView};
 pub use images::{Image, ImageStore, Labels, Put};
-pub use inflate::Compression;
+pub use inflate::{Compression, decompressed};
 pub use layer_builder::LayerBuilder;
 pub use lease::Lease;
 pub use schema::{MIGRATIONS, RUN_MIGRATIONS};

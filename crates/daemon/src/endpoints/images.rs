@@ -296,7 +296,8 @@ fn host_only(query: &Query, key: &str) -> Result<(), Refusal> {
 }
 
 /// A request's body for code that blocks: a bounded queue is all that waits between the two.
-fn upload(call: &mut Call) -> Upload {
+/// The request's body, for code that blocks.
+pub(super) fn upload(call: &mut Call) -> Upload {
     let (sender, chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
     if let Some(body) = call.body.take() {
         tokio::spawn(send_body(body, sender));
@@ -320,7 +321,7 @@ async fn send_body(mut body: Incoming, sender: mpsc::Sender<io::Result<Bytes>>) 
 }
 
 #[derive(Debug)]
-struct Upload {
+pub(super) struct Upload {
     chunks: mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
 }

@@ -5,6 +5,7 @@ mod attach;
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod life;
 mod logs;
@@ -55,6 +56,9 @@ pub(crate) async fn handle(
         E::ContainerRemove => containers::remove(router, call).await,
         E::ContainerResize => containers::resize(router, call).await,
         E::ContainerAttach => attach::attach(router, call).await,
+        E::ContainerExport | E::ArchiveGet | E::ArchiveStat | E::ArchivePut => {
+            container_files(router, endpoint, call).await
+        }
         E::ContainerLogs => logs::logs(router, call).await,
         E::Events => events::events(router, call).await,
         E::ExecCreate => exec::create(router, call).await,
@@ -93,6 +97,16 @@ pub(crate) async fn handle(
             trace::serve(router.engine(), router.stories(), &call.name, follow, call.hangup)
         }
         E::Later(what) => Err(Refusal::later(what)),
+    }
+}
+
+async fn container_files(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::ContainerExport => files::export(router, call).await,
+        E::ArchiveGet => files::get(router, call).await,
+        E::ArchiveStat => files::stat(router, call).await,
+        E::ArchivePut => files::put(router, call).await,
+        _ => Err(Refusal::internal("no endpoint of this room")),
     }
 }
 

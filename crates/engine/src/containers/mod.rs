@@ -6,6 +6,7 @@
 mod changes;
 mod check;
 mod create;
+mod files;
 pub(crate) mod health;
 mod names;
 mod prune;
@@ -14,6 +15,7 @@ mod rename;
 mod size;
 mod top;
 mod update;
+mod view;
 
 use crate::error::Result;
 use crate::state::{Record, Task};
@@ -23,6 +25,7 @@ use std::net::Ipv4Addr;
 pub use crate::state::PublishedPort;
 pub use changes::{Change, ChangeKind};
 pub use create::Created;
+pub use files::{Archive, Extract, PathStat};
 pub(crate) use create::{new_id, resolve_user_in};
 pub use prune::PruneFilter;
 pub use shim::health::{Health, Outcome, Status as HealthStatus};

@@ -24,6 +24,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use sys::clock::Time;
 
+pub(crate) use local::mount_here;
 pub use prune::Prune;
 pub(crate) use rows::{MIGRATION, doom, keep};
 

@@ -5,7 +5,7 @@ use crate::content::Ingest;
 use crate::error::{Error, Result, io};
 use crate::image_view::{encode, host};
 use crate::inflate::{Compression, Plain};
-use crate::tar_reader::{Entry, Kind, TarReader};
+use tree::reader::{Entry, Kind, TarReader};
 use crate::{Labels, Store, Writer};
 use oci::{
     Descriptor, Digest, Document, Index, Manifest, Matcher, Platform, Reference, annotation, media_type,

@@ -1,8 +1,9 @@
-//! Tests of the module above: what it promises, as cases.
+//! Tests of the reader of tars: what it promises, as cases.
 
-use super::*;
 use crate::testing::{E, tar};
 use proptest::prelude::*;
+use tree::Error;
+use tree::reader::*;
 
 /// Each entry as `path kind size: content`, or the error.
 fn walk(bytes: &[u8]) -> Vec<String> {

@@ -1,0 +1,38 @@
+//! The commands that move a container's files, make images of them, and tell what all of them occupy.
+
+use super::{Action, Cmd, command};
+use crate::grammar::{Arity, Command, Flag};
+
+/// `cp`
+pub const CP: Cmd = Command {
+    paths: &["container cp", "cp"],
+    flags: &[&[
+        Flag::switch("archive", "Archive mode (copy all uid/gid information)").short('a'),
+        Flag::switch("follow-link", "Always follow symbol link in SRC_PATH").short('L'),
+        Flag::switch(
+            "quiet",
+            "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
+        )
+        .short('q'),
+    ]],
+    arity: Arity::Exactly(2),
+    ..command(
+        "cp",
+        Action::Cp,
+        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tdocker cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+        "Copy files/folders between a container and the local filesystem",
+    )
+};
+
+/// `export`
+pub const EXPORT: Cmd = Command {
+    paths: &["container export", "export"],
+    flags: &[&[Flag::text("output", "Write to a file, instead of STDOUT").short('o')]],
+    arity: Arity::Exactly(1),
+    ..command(
+        "export",
+        Action::Export,
+        "[OPTIONS] CONTAINER",
+        "Export a container's filesystem as a tar archive",
+    )
+};
