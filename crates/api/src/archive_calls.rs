@@ -7,6 +7,7 @@ use tokio::io::AsyncRead;
 
 use crate::Error;
 use crate::client::{Call, Client};
+use crate::container::IdResponse;
 use crate::go::{decode, encode};
 use crate::query::{Query, escape_path};
 use crate::stats::PathStat;
@@ -35,6 +36,25 @@ pub struct ArchivePutOptions {
     pub no_overwrite_dir_non_dir: bool,
     /// The files belong to the container's user.
     pub copy_uid_gid: bool,
+}
+
+/// What [`Client::commit`] makes an image of, and how.
+#[derive(Debug, Clone, Default)]
+pub struct CommitOptions {
+    /// The container.
+    pub container: String,
+    /// The image's repository; may be empty.
+    pub repo: String,
+    /// Its tag.
+    pub tag: String,
+    /// A remark.
+    pub comment: String,
+    /// Who makes it.
+    pub author: String,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// The container stands still meanwhile.
+    pub pause: bool,
 }
 
 impl Client {
@@ -74,6 +94,21 @@ impl Client {
             query = query.set("copyUIDGID", "true");
         }
         self.order(Call::new(Method::PUT, &target).query(query).reader(tar)).await
+    }
+
+    /// `POST /commit`: the new image's id.
+    pub async fn commit(&self, options: &CommitOptions) -> Result<String, Error> {
+        let mut query = Query::new().set_text("author", &options.author);
+        for change in &options.changes {
+            query = query.set("changes", change.clone());
+        }
+        query = query.set_text("comment", &options.comment).set("container", options.container.clone());
+        if !options.pause {
+            query = query.set("pause", "0");
+        }
+        query = query.set_text("repo", &options.repo).set_text("tag", &options.tag);
+        let made: IdResponse = self.fetch(Call::post("/commit").query(query)).await?;
+        Ok(made.id)
     }
 
     /// `GET /containers/{id}/export`: a tar.

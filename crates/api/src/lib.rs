@@ -27,6 +27,7 @@ pub mod stdcopy;
 pub mod stream;
 pub mod system;
 pub mod transport;
+pub mod usage;
 pub mod version;
 pub mod volume;
 

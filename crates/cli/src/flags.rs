@@ -72,7 +72,9 @@ pub enum Action {
     Stats,
     ContainerPrune,
     Diff,
+    Commit,
     Cp,
+    Df,
     Export,
 }
 
@@ -348,7 +350,7 @@ const CONTAINER: Cmd = Command {
     about: "Manage containers",
     commands: &[
         ATTACH,
-        later("commit", "Create a new image from a container's changes"),
+        files::COMMIT,
         files::CP,
         CREATE,
         life::DIFF,
@@ -416,7 +418,7 @@ const SYSTEM: Cmd = Command {
     name: "system",
     about: "Manage Docker",
     commands: &[
-        later("df", "Show docker disk usage"),
+        files::DF,
         later(
             "dial-stdio",
             "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
@@ -440,7 +442,7 @@ pub static ROOT: Cmd = Command {
         later("builder", "Manage builds"),
         later("buildx", "Docker Buildx"),
         later("checkpoint", "Manage checkpoints"),
-        later("commit", "Create a new image from a container's changes"),
+        files::COMMIT,
         COMPLETION,
         later("compose", "Define and run multi-container applications"),
         later("config", "Manage Swarm configs"),

@@ -36,7 +36,9 @@ pub(crate) enum Endpoint {
     ContainerAttach,
     ContainerLogs,
     ContainerResize,
+    DiskUsage,
     ContainerExport,
+    Commit,
     ArchiveGet,
     ArchiveStat,
     ArchivePut,
@@ -124,7 +126,7 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
     ("POST", "/containers/*/checkpoints", E::Later("checkpoints")),
     ("DELETE", "/containers/*/checkpoints/*", E::Later("checkpoints")),
     ("DELETE", "/containers/*", E::ContainerRemove),
-    ("POST", "/commit", E::Later("committing a container")),
+    ("POST", "/commit", E::Commit),
     // Execs.
     ("GET", "/exec/*/json", E::ExecInspect),
     ("POST", "/exec/*/start", E::ExecStart),
@@ -166,7 +168,7 @@ const TABLE: &[(&str, &str, Endpoint)] = &[
     ("DELETE", "/volumes/*", E::VolumeRemove),
     // System.
     ("GET", "/events", E::Events),
-    ("GET", "/system/df", E::Later("disk usage (system df)")),
+    ("GET", "/system/df", E::DiskUsage),
     ("POST", "/auth", E::Auth),
     // Plugins.
     ("GET", "/plugins", E::PluginList),

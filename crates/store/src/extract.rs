@@ -77,7 +77,7 @@ impl Extractor {
     /// Makes everything that the tar holds; returns the rest of the stream and the size.
     pub(crate) fn extract<R: Read>(mut self, tar: R) -> Result<(R, Usage)> {
         let mut reader = TarReader::new(tar);
-        while let Some(entry) = reader.next()? {
+        while let Some(entry) = reader.next_entry()? {
             self.apply(&entry, &mut reader)?;
         }
         if self.root_is_opaque {

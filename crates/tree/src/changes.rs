@@ -4,9 +4,9 @@
 //! what is below it (Documentation/filesystems/overlayfs.rst); in a layer both are said by `.wh.` names (image-spec,
 //! layer.md). What was made only so that something could be mounted there is no change.
 
+use crate::error::{Result, errno};
 use crate::pack::{Links, Packer, head_of};
 use crate::walk::{Found, Walk};
-use crate::error::{Result, errno};
 use crate::writer::{Head, TarWriter, Type};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Stat, statat};

@@ -3,8 +3,8 @@
 //! As Docker writes it: sockets are left out, a file's second name is a hard link to its first, times are whole
 //! seconds, and of the extended attributes only `security.capability` goes along.
 
-use crate::walk::{Found, Walk};
 use crate::error::{Result, errno};
+use crate::walk::{Found, Walk};
 use crate::writer::{Head, TarWriter, Type};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};

@@ -3,8 +3,8 @@
 //! Names are resolved within that folder: a link in it leads nowhere else. Modes and owners are set as each thing
 //! is made, the times of folders at the end, when nothing is made in them any more.
 
-use crate::error::{Error, Result};
 use crate::attributes::Attributes;
+use crate::error::{Error, Result};
 use crate::reader::{Entry, Kind, TarReader};
 use crate::walk::{FOLDER, Walk};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -47,7 +47,7 @@ pub fn place(folder: OwnedFd, tar: impl Read, placing: &Placing) -> Result<()> {
         buffer: vec![0; COPY_BUFFER],
     };
     let mut reader = TarReader::new(tar);
-    while let Some(mut entry) = reader.next()? {
+    while let Some(mut entry) = reader.next_entry()? {
         placer.rename(&mut entry);
         placer.entry(&entry, &mut reader)?;
     }
@@ -188,16 +188,16 @@ impl Placer<'_> {
         attributes.apply_to_directory(fd.as_fd())?;
         let time = |s: crate::reader::Stamp| Timespec { tv_sec: s.seconds, tv_nsec: s.nanos.into() };
         let mtime = time(entry.mtime);
-        let times = Timestamps {
-            last_access: entry.atime.map_or(mtime, time),
-            last_modification: mtime,
-        };
+        let times = Timestamps { last_access: entry.atime.map_or(mtime, time), last_modification: mtime };
         let cost = path.as_os_str().len() + FOLDER_OVERHEAD;
         if self.times.insert(path, times).is_none() {
             self.kept += cost;
         }
         if self.kept > MAX_FOLDER_BYTES {
-            return Err(Error::Limit { what: "the names of the archive's folders", limit: MAX_FOLDER_BYTES as u64 });
+            return Err(Error::Limit {
+                what: "the names of the archive's folders",
+                limit: MAX_FOLDER_BYTES as u64,
+            });
         }
         Ok(())
     }
@@ -244,7 +244,11 @@ impl Placer<'_> {
             let want = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let n = data.read_data(&mut self.buffer[..want])?;
             if n == 0 {
-                return if left == u64::MAX || entry.extents.is_none() { Ok(()) } else { Err(Error::Truncated) };
+                return if left == u64::MAX || entry.extents.is_none() {
+                    Ok(())
+                } else {
+                    Err(Error::Truncated)
+                };
             }
             sys::durable::write_all(fd, &self.buffer[..n]).map_err(|e| call(entry, "write", e))?;
             left -= n as u64;

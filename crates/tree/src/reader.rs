@@ -131,7 +131,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// The next entry; what was not read of the one before is skipped. `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         if !self.skip_rest()? {
             return Ok(None);
         }
@@ -237,9 +237,7 @@ impl<R: Read> TarReader<R> {
             mtime: match pax.mtime {
                 Some(stamp) => stamp,
                 None => Stamp {
-                    seconds: number(header, MTIME, header.mtime())
-                        .map_err(|_| Error::Header)?
-                        .cast_signed(),
+                    seconds: number(header, MTIME, header.mtime()).map_err(|_| Error::Header)?.cast_signed(),
                     nanos: 0,
                 },
             },

@@ -271,9 +271,12 @@ mod tests {
         let bytes = writer.finish().unwrap();
         let mut reader = TarReader::new(&bytes[..]);
         for head in &heads {
-            let entry = reader.next().unwrap().unwrap();
+            let entry = reader.next_entry().unwrap().unwrap();
             assert_eq!((entry.path.as_slice(), entry.link.as_slice()), (head.path, head.link));
-            assert_eq!((entry.mode, entry.uid, entry.gid, entry.size), (head.mode, head.uid, head.gid, head.size));
+            assert_eq!(
+                (entry.mode, entry.uid, entry.gid, entry.size),
+                (head.mode, head.uid, head.gid, head.size)
+            );
             assert_eq!((entry.mtime.seconds, entry.device), (head.mtime, head.device));
             assert_eq!(entry.xattrs, head.xattrs);
             if entry.kind == Kind::File && head.size > 0 {
@@ -282,6 +285,6 @@ mod tests {
                 assert!(data[5..].iter().all(|b| *b == 0));
             }
         }
-        assert!(reader.next().unwrap().is_none());
+        assert!(reader.next_entry().unwrap().is_none());
     }
 }

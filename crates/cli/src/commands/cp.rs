@@ -168,10 +168,8 @@ async fn to_container(
         }
         (end.exists, end.is_folder) = (true, stat.mode & GO_DIRECTORY != 0);
     }
-    let options = ArchivePutOptions {
-        no_overwrite_dir_non_dir: true,
-        copy_uid_gid: parsed.switch("archive"),
-    };
+    let options =
+        ArchivePutOptions { no_overwrite_dir_non_dir: true, copy_uid_gid: parsed.switch("archive") };
     if source == "-" {
         if !end.is_folder {
             return Err(Error::failed(format!("destination \"{container}:{target}\" must be a directory")));
@@ -226,7 +224,9 @@ fn place_of(name: &str, is_folder: bool, end: &End) -> Result<(String, String), 
     match () {
         () if end.exists && end.is_folder => Ok((end.path.clone(), name.to_owned())),
         () if end.exists && is_folder => Err(Error::failed("cannot copy directory")),
-        () if !end.exists && !is_folder && asserts_folder(&end.path) => Err(Error::failed("no such directory")),
+        () if !end.exists && !is_folder && asserts_folder(&end.path) => {
+            Err(Error::failed("no such directory"))
+        }
         () => {
             let clean = cleaned(&end.path);
             let folder = match clean.rsplit_once('/') {
@@ -250,7 +250,8 @@ struct Source {
 
 impl Source {
     fn find(path: &str, follow: bool) -> Result<Source, Error> {
-        let lstat = |path: &Path, e: io::Error| Error::failed(format!("lstat {}: {}", path.display(), io_text(&e)));
+        let lstat =
+            |path: &Path, e: io::Error| Error::failed(format!("lstat {}: {}", path.display(), io_text(&e)));
         let mut resolved = PathBuf::from(path);
         if follow {
             let whole = std::fs::canonicalize(path).map_err(|e| lstat(Path::new(path), e))?;
@@ -265,14 +266,16 @@ impl Source {
         }
         let folder = open_folder(resolved.parent().unwrap_or(Path::new("/")))?;
         let name = resolved.file_name().unwrap_or_default().as_bytes();
-        let name = CString::new(name).map_err(|_| Error::failed(format!("lstat {path}: invalid argument")))?;
+        let name =
+            CString::new(name).map_err(|_| Error::failed(format!("lstat {path}: invalid argument")))?;
         Ok(Source { folder, name, shown, is_folder: false })
     }
 }
 
 /// The end of a copy to here, links followed.
 fn local_target(path: &str) -> Result<End, Error> {
-    let lstat = |path: &Path, e: io::Error| Error::failed(format!("lstat {}: {}", path.display(), io_text(&e)));
+    let lstat =
+        |path: &Path, e: io::Error| Error::failed(format!("lstat {}: {}", path.display(), io_text(&e)));
     let mut at = PathBuf::from(path);
     for _ in 0..=MAX_LINKS {
         let meta = match std::fs::symlink_metadata(&at) {

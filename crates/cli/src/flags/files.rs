@@ -1,6 +1,6 @@
 //! The commands that move a container's files, make images of them, and tell what all of them occupy.
 
-use super::{Action, Cmd, command};
+use super::{Action, Cmd, FORMAT_LIST, command};
 use crate::grammar::{Arity, Command, Flag};
 
 /// `cp`
@@ -35,4 +35,32 @@ pub const EXPORT: Cmd = Command {
         "[OPTIONS] CONTAINER",
         "Export a container's filesystem as a tar archive",
     )
+};
+
+/// `commit`
+pub const COMMIT: Cmd = Command {
+    paths: &["container commit", "commit"],
+    flags: &[&[
+        Flag::text("author", "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")").short('a'),
+        Flag::list("change", "Apply Dockerfile instruction to the created image").short('c'),
+        Flag::text("message", "Commit message").short('m'),
+        Flag::switch("pause", "Pause container during commit").short('p').default("true"),
+    ]],
+    arity: Arity::Between(1, 2),
+    ..command(
+        "commit",
+        Action::Commit,
+        "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        "Create a new image from a container's changes",
+    )
+};
+
+/// `system df`
+pub const DF: Cmd = Command {
+    flags: &[&[
+        Flag::text("format", FORMAT_LIST),
+        Flag::switch("verbose", "Show detailed information on space usage").short('v'),
+    ]],
+    arity: Arity::None,
+    ..command("df", Action::Df, "[OPTIONS]", "Show docker disk usage")
 };

@@ -1,13 +1,14 @@
 //! Files in and out of containers: `/containers/{id}/archive` and `/export`.
 
+use api::container::{ContainerConfig, IdResponse};
 use api::stats::PathStat as Shown;
-use engine::containers::{Archive, Extract, PathStat};
+use engine::containers::{Archive, Commit, Extract, PathStat};
 use http::StatusCode;
 use http::header::HeaderValue;
 
 use crate::call::Call;
-use crate::convert::words;
-use crate::endpoints::images::upload;
+use crate::convert::{create, words};
+use crate::endpoints::images::{repository_tag, upload};
 use crate::endpoints::save::Download;
 use crate::reply::{self, Refusal, Reply};
 use crate::server::Router;
@@ -53,6 +54,31 @@ pub(super) async fn export(router: &Router, call: Call) -> Result<Reply, Refusal
     Ok(send(router, call, archive, "application/octet-stream"))
 }
 
+/// `POST /commit`
+pub(super) async fn commit(router: &Router, mut call: Call) -> Result<Reply, Refusal> {
+    // Nothing, and `null`, are no configuration.
+    let config: Option<ContainerConfig> = call.json_or_default().await?;
+    let word = call.query.get("container").to_owned();
+    if word.is_empty() {
+        return Err(Refusal::bad_request("invalid name or ID supplied: \"\""));
+    }
+    let name = match call.query.get("repo") {
+        "" => None,
+        repo => Some(repository_tag(repo, call.query.get("tag"))?.or_latest()),
+    };
+    let wanted = Commit {
+        name,
+        author: call.query.get("author").to_owned(),
+        comment: call.query.get("comment").to_owned(),
+        changes: call.query.all("changes").map(str::to_owned).collect(),
+        // dockerd's default.
+        pause: call.query.get("pause").is_empty() || call.query.flag("pause"),
+        config: config.map(create::config),
+    };
+    let id = router.on_thread(&call.tracing, move |engine| engine.commit(&word, &wanted)).await?;
+    Ok(reply::json(StatusCode::CREATED, &IdResponse { id }))
+}
+
 /// Answers at once and writes the archive as fast as the client takes it.
 fn send(router: &Router, call: Call, archive: Archive, kind: &'static str) -> Reply {
     let (sender, answer) = reply::stream(kind);
@@ -62,7 +88,10 @@ fn send(router: &Router, call: Call, archive: Archive, kind: &'static str) -> Re
         let written = router.on_thread(&call.tracing, move |_| archive.write(download)).await;
         if let Err(refusal) = written {
             // The head is out. Without its end mark the archive is seen to be cut off.
-            tracing::warn!(error = refusal.message, "an archive of a container's files was not sent to its end");
+            tracing::warn!(
+                error = refusal.message,
+                "an archive of a container's files was not sent to its end"
+            );
         }
     });
     answer

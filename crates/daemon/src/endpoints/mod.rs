@@ -15,6 +15,7 @@ mod pull;
 mod push;
 mod save;
 mod system;
+mod usage;
 mod volumes;
 
 use http::StatusCode;
@@ -39,6 +40,7 @@ pub(crate) async fn handle(
         E::Options => Ok(reply::empty(StatusCode::OK)),
         E::Version => system::version(router),
         E::Info => system::info(router, call).await,
+        E::DiskUsage => usage::df(router, call).await,
         E::ContainerList => containers::list(router, call).await,
         E::ContainerCreate => containers::create(router, call).await,
         E::ContainerInspect => containers::inspect(router, call).await,
@@ -56,7 +58,7 @@ pub(crate) async fn handle(
         E::ContainerRemove => containers::remove(router, call).await,
         E::ContainerResize => containers::resize(router, call).await,
         E::ContainerAttach => attach::attach(router, call).await,
-        E::ContainerExport | E::ArchiveGet | E::ArchiveStat | E::ArchivePut => {
+        E::ContainerExport | E::Commit | E::ArchiveGet | E::ArchiveStat | E::ArchivePut => {
             container_files(router, endpoint, call).await
         }
         E::ContainerLogs => logs::logs(router, call).await,
@@ -103,6 +105,7 @@ pub(crate) async fn handle(
 async fn container_files(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refusal> {
     match endpoint {
         E::ContainerExport => files::export(router, call).await,
+        E::Commit => files::commit(router, call).await,
         E::ArchiveGet => files::get(router, call).await,
         E::ArchiveStat => files::stat(router, call).await,
         E::ArchivePut => files::put(router, call).await,

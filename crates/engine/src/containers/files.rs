@@ -342,9 +342,13 @@ mod tests {
     fn links_are_followed_inside() {
         let base = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(base.path().join("d/e")).unwrap();
-        for (name, target) in
-            [("abs", "/d"), ("up", "../../../d"), ("dang", "nowhere"), ("loop", "loop"), ("d/back", "../abs/e")]
-        {
+        for (name, target) in [
+            ("abs", "/d"),
+            ("up", "../../../d"),
+            ("dang", "nowhere"),
+            ("loop", "loop"),
+            ("d/back", "../abs/e"),
+        ] {
             std::os::unix::fs::symlink(target, base.path().join(name)).unwrap();
         }
         let root = Root::open_dir(base.path()).unwrap();

@@ -195,7 +195,9 @@ fn make_points(root: &Root, sources: &[Source]) -> Result<()> {
             From::Tree(tree) => sys::root::file_type(tree.as_fd())? == FileType::Directory,
         };
         // One that lies in another mount is made there by a start; here it is only looked for.
-        let inside = |other: &Source| source.destination != other.destination && source.destination.starts_with(&other.destination);
+        let inside = |other: &Source| {
+            source.destination != other.destination && source.destination.starts_with(&other.destination)
+        };
         if sources.iter().any(inside) {
             continue;
         }

@@ -98,6 +98,7 @@ impl Engine {
             delay_ms,
             cancelled: false,
             paused: false,
+            frozen_by: None,
             kept: false,
             mounted: Vec::new(),
             stopped_by_hand: false,
