@@ -5,12 +5,14 @@
 //! made or taken away twice. What changes the host happens under the `network` lock. A task's endpoints are noted
 //! before they are made, so that their end is driven by the row.
 
+mod links;
 mod live;
 mod manage;
 mod names;
 mod ports;
 pub(crate) mod records;
 
+pub(crate) use links::Linked;
 pub use live::Joining;
 pub use manage::{CreateNetwork, NetworkInfo, Pool, PruneNetworks};
 pub(crate) use names::has_resolver;
