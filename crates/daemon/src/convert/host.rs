@@ -195,8 +195,7 @@ pub(super) fn shown(container: &Container) -> HostConfig {
             bindings.map(|b| PortBinding { host_ip: b.host_ip.clone(), host_port: b.host_port.clone() });
         (port.clone(), Some(bindings.collect()))
     });
-    let (columns, rows) = from.console_size;
-    let namespaces = &from.namespaces;
+    let ((columns, rows), namespaces) = (from.console_size, &from.namespaces);
     let or = |word: &str, usual: &str| if word.is_empty() { usual.to_owned() } else { word.to_owned() };
     let shown = HostConfig {
         binds: list(&from.binds),
