@@ -5,11 +5,12 @@
 //! left, and goes with the next joining or leaving, at the latest with the task.
 
 use super::ports::port_maps;
-use super::{Membership, NetworkInfo, choose_route};
+use super::{Membership, NetworkInfo, RESOLV_CONF_HASH, choose_route, has_resolver};
 use crate::error::{Error, Kind, Result, io};
 use crate::state::{Record, Task};
 use crate::{Engine, NetworkMode};
 use net::{Netns, Network};
+use rustix::fd::AsFd;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -41,6 +42,8 @@ impl Engine {
                 format!("endpoint with name {} already exists in network {}", record.name, network.name);
             return Err(Error::new(Kind::Forbidden, text));
         }
+        memberships.insert(network.name.clone(), joining.wish.clone());
+        record.networks = Some(memberships);
         if let Some(mut task) = self.running_task(&id)? {
             let leave = task.endpoints.iter().any(|e| e.network == network.id);
             if leave {
@@ -53,8 +56,6 @@ impl Engine {
                 return Err(e);
             }
         }
-        memberships.insert(network.name, joining.wish.clone());
-        record.networks = Some(memberships);
         self.state()?.update(&record)
     }
 
@@ -116,10 +117,34 @@ impl Engine {
         if moved {
             self.move_ports(record, task)?;
         }
+        self.resolve_live(record, task, &netns)?;
         match task.endpoints.last() {
             Some(endpoint) => self.edit_hosts(record, Some(endpoint.address), None),
             None => Ok(()),
         }
+    }
+
+    /// The names of a container that joins while it runs; with its first user-defined network it gets a resolver, and
+    /// asks it unless somebody has edited its file.
+    fn resolve_live(&self, record: &Record, task: &Task, netns: &Netns) -> Result<()> {
+        if has_resolver(task) && !self.is_resolved(&record.id) {
+            let sockets = net::resolver::listen(netns.as_fd())?;
+            let mut shim = shim::client::Connection::connect(&self.paths().task(&record.id))
+                .map_err(|e| Error::internal("find the shim", &e))?;
+            self.hand_resolver(record, &sockets, &mut shim)
+                .map_err(|e| Error::internal("hand over the resolver's sockets", &e))?;
+            let folder = self.paths().container(&record.id);
+            let (path, hash) = (folder.join("resolv.conf"), folder.join(RESOLV_CONF_HASH));
+            let now = std::fs::read(&path).map_err(io("read resolv.conf"))?;
+            let ours = std::fs::read_to_string(&hash).unwrap_or_default();
+            if oci::Digest::sha256(&now).to_string() == ours {
+                let text = super::resolv_conf(&record.host.network, &record.host.dns, true)?;
+                std::fs::write(&hash, oci::Digest::sha256(&text).to_string())
+                    .and_then(|()| std::fs::write(&path, &text))
+                    .map_err(io("write resolv.conf"))?;
+            }
+        }
+        self.tell_resolvers(record, task)
     }
 
     fn leave(&self, record: &Record, task: &mut Task, network: &str) -> Result<()> {
@@ -138,10 +163,14 @@ impl Engine {
         task.endpoints.remove(at);
         let moved = choose_route(&mut task.endpoints);
         if let Some(next) = task.endpoints.iter_mut().find(|e| e.default_route && moved) {
-            next.ports = gone.ports;
+            next.ports.clone_from(&gone.ports);
             Network::set_default_route(&netns, &next.link, next.gateway)?;
         }
+        let names = self.withdraw_names([&gone])?;
         self.state()?.put_task(&record.id, task)?;
+        drop(names);
+        // Where its own resolver looks now.
+        self.tell_resolvers(record, task)?;
         self.state()?.free_address(bridge.key(), &record.id)?;
         if let Some(next) = task.endpoints.iter().find(|e| e.default_route && moved && !e.ports.is_empty()) {
             bridge.network.publish(&port_maps(next))?;
