@@ -1,3 +1,5 @@
+//! Files and flags, right and wrong: the texts are those of dockerd 28.5.2.
+
 use super::*;
 
 const PATH: &str = "/etc/tare/daemon.json";
