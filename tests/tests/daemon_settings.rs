@@ -50,10 +50,10 @@ fn containers_get_defaults(host: &TestHost, engine: Engine) {
     // What creation decides is kept and shown, what a start decides is not.
     let shown = "{{json .HostConfig.LogConfig}} {{.HostConfig.ShmSize}} {{.HostConfig.IpcMode}} {{.HostConfig.CgroupnsMode}} {{json .HostConfig.Ulimits}} {{json .HostConfig.Dns}}";
     host.cli(engine, &["run", "-d", "--name", "box", BUSYBOX, "sleep", "1000"]).ok();
-    let log = r#"{"Type":"json-file","Config":{"max-file":"2","max-size":"1m"}}"#;
+    let log = r#"{"Config":{"max-file":"2","max-size":"1m"},"Type":"json-file"}"#;
     assert_eq!(
         host.cli(engine, &["inspect", "-f", shown, "box"]).ok().trim(),
-        format!("{log} 33554432 shareable host [] []")
+        format!(r#"{log} 33554432 shareable host [{{"Hard":200,"Name":"nofile","Soft":100}}] []"#)
     );
     let id = host.cli(engine, &["inspect", "-f", "{{.Id}}", "box"]).ok().trim().to_owned();
     let found = host.sh(&format!("find /sys/fs/cgroup -type d -path '*/own-parent/{id}*' | head -1"));

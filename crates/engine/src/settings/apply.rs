@@ -22,6 +22,7 @@ impl Engine {
                 host.log.options.entry(name).or_insert(value);
             }
         }
+        add_ulimits(host, &settings);
         if host.shm_size == 0 {
             host.shm_size = settings.number("default-shm-size").unwrap_or(0);
         }
@@ -45,11 +46,8 @@ impl Engine {
         }
         let mut record = record.clone();
         let host = &mut record.host;
-        for limit in settings.ulimits() {
-            if host.limits.ulimits.iter().all(|own| own.name != limit.name) {
-                host.limits.ulimits.push(limit);
-            }
-        }
+        // Those of a container that is older than the setting.
+        add_ulimits(host, &settings);
         let dns = &mut host.dns;
         for (own, name) in
             [(&mut dns.servers, "dns"), (&mut dns.search, "dns-search"), (&mut dns.options, "dns-opts")]
@@ -130,6 +128,14 @@ impl Engine {
             return crate::cdi::Registry::load();
         }
         crate::cdi::Registry::load_from(&folders.iter().map(std::path::Path::new).collect::<Vec<_>>())
+    }
+}
+
+fn add_ulimits(host: &mut HostConfig, settings: &Settings) {
+    for limit in settings.ulimits() {
+        if host.limits.ulimits.iter().all(|own| own.name != limit.name) {
+            host.limits.ulimits.push(limit);
+        }
     }
 }
 
