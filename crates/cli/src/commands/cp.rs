@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use api::archive_calls::ArchivePutOptions;
+use api::stream::ByteStream;
 use bytes::{Buf, Bytes};
 use rustix::fs::{Mode, OFlags};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -106,16 +107,23 @@ async fn from_container(
         name => name.to_owned(),
     };
     let name = name.unwrap_or_else(|| first.clone());
-    let target_end = local_target(&target)?;
-    let (folder, name) = place_of(&name, stat.mode & GO_DIRECTORY != 0, &target_end)?;
+    let end = local_target(&target)?;
+    let (folder, name) = place_of(&name, stat.mode & GO_DIRECTORY != 0, &end)?;
     let placing = Placing {
         keep_kinds: true,
         keep_owner: true,
         renamed: (name != first).then(|| (first.into_bytes(), name.into_bytes())),
-        shown: folder.clone(),
+        shown: folder,
         ..Placing::default()
     };
-    let opened = open_folder(Path::new(&folder))?;
+    let count = receive(archive, placing).await?;
+    report(session, parsed, count, &target);
+    Ok(())
+}
+
+/// Unpacks an archive as it comes; its bytes.
+async fn receive(mut archive: ByteStream, placing: Placing) -> Result<u64, Error> {
+    let opened = open_folder(Path::new(&placing.shown))?;
     let (sender, chunks) = mpsc::channel(CHUNKS);
     let placed = tokio::task::spawn_blocking(move || {
         let mut input = ChunkReader { chunks, current: Bytes::new(), count: 0 };
@@ -140,9 +148,7 @@ async fn from_container(
     if let Some(error) = broken {
         return Err(error.into());
     }
-    let count = placed.map_err(|e| failed(&e))?;
-    report(session, parsed, count, &target);
-    Ok(())
+    placed.map_err(|e| failed(&e))
 }
 
 async fn to_container(

@@ -20,7 +20,11 @@ pub const CP: Cmd = Command {
         "cp",
         Action::Cp,
         "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tdocker cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-        "Copy files/folders between a container and the local filesystem",
+        "Copy files/folders between a container and the local filesystem\n\n\
+         Use '-' as the source to read a tar archive from stdin\n\
+         and extract it to a directory destination in a container.\n\
+         Use '-' as the destination to stream a tar archive of a\n\
+         container source to stdout.",
     )
 };
 

@@ -63,10 +63,7 @@ pub(crate) async fn handle(
         }
         E::ContainerLogs => logs::logs(router, call).await,
         E::Events => events::events(router, call).await,
-        E::ExecCreate => exec::create(router, call).await,
-        E::ExecStart => exec::start(router, call).await,
-        E::ExecResize => exec::resize(router, call).await,
-        E::ExecInspect => exec::inspect(router, call).await,
+        E::ExecCreate | E::ExecStart | E::ExecResize | E::ExecInspect => execs(router, endpoint, call).await,
         E::ImageList => images::list(router, call).await,
         E::ImageInspect => images::inspect(router, call).await,
         E::ImageRemove => images::remove(router, call).await,
@@ -99,6 +96,16 @@ pub(crate) async fn handle(
             trace::serve(router.engine(), router.stories(), &call.name, follow, call.hangup)
         }
         E::Later(what) => Err(Refusal::later(what)),
+    }
+}
+
+async fn execs(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::ExecCreate => exec::create(router, call).await,
+        E::ExecStart => exec::start(router, call).await,
+        E::ExecResize => exec::resize(router, call).await,
+        E::ExecInspect => exec::inspect(router, call).await,
+        _ => Err(Refusal::internal("no endpoint of this room")),
     }
 }
 
