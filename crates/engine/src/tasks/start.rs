@@ -314,7 +314,8 @@ impl Engine {
             write("hosts", &hosts)?;
             return write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns)?);
         }
-        let addresses: Vec<std::net::Ipv4Addr> = task.endpoints.iter().map(|e| e.address).collect();
+        let addresses: Vec<std::net::IpAddr> =
+            task.endpoints.iter().flat_map(crate::state::TaskEndpoint::addresses).collect();
         let domainname = &record.config.domainname;
         let hosts = net::hosts::Hosts {
             hostname: &hostname,
