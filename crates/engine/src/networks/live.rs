@@ -5,12 +5,15 @@
 //! left, and goes with the next joining or leaving, at the latest with the task.
 
 use super::ports::{Targets, bind, deal, port_maps, published, shim_ports};
-use super::{Bridge, Membership, NetworkInfo, choose_routes};
+use super::{Bridge, Membership, NetworkInfo, RESOLV_CONF_HASH, choose_routes, has_resolver};
 use crate::error::{Error, Kind, Result, io};
 use crate::state::{Record, Task};
+use crate::tasks::SHIM_PATIENCE;
 use crate::{Engine, NetworkMode};
 use net::{Netns, Network, PortMap};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
+use shim::protocol::Request;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -42,6 +45,8 @@ impl Engine {
                 format!("endpoint with name {} already exists in network {}", record.name, network.name);
             return Err(Error::new(Kind::Forbidden, text));
         }
+        memberships.insert(network.name.clone(), joining.wish.clone());
+        record.networks = Some(memberships);
         if let Some(mut task) = self.running_task(&id)? {
             let leave = task.endpoints.iter().any(|e| e.network == network.id);
             if leave {
@@ -54,8 +59,6 @@ impl Engine {
                 return Err(e);
             }
         }
-        memberships.insert(network.name, joining.wish.clone());
-        record.networks = Some(memberships);
         self.state()?.update(&record)
     }
 
@@ -116,10 +119,34 @@ impl Engine {
         }
         self.state()?.put_task(&record.id, task)?;
         self.reroute(record, task, &bridge, &before)?;
+        self.resolve_live(record, task, &netns)?;
         match task.endpoints.last() {
             Some(endpoint) => self.edit_hosts(record, &endpoint.addresses().collect::<Vec<_>>(), &[]),
             None => Ok(()),
         }
+    }
+
+    /// The names of a container that joins while it runs; with its first user-defined network it gets a resolver, and
+    /// asks it unless somebody has edited its file.
+    fn resolve_live(&self, record: &Record, task: &Task, netns: &Netns) -> Result<()> {
+        if has_resolver(task) && !self.is_resolved(&record.id) {
+            let sockets = net::resolver::listen(netns.as_fd())?;
+            let mut shim = shim::client::Connection::connect(&self.paths().task(&record.id))
+                .map_err(|e| Error::internal("find the shim", &e))?;
+            self.hand_resolver(record, &sockets, &mut shim)
+                .map_err(|e| Error::internal("hand over the resolver's sockets", &e))?;
+            let folder = self.paths().container(&record.id);
+            let (path, hash) = (folder.join("resolv.conf"), folder.join(RESOLV_CONF_HASH));
+            let now = std::fs::read(&path).map_err(io("read resolv.conf"))?;
+            let ours = std::fs::read_to_string(&hash).unwrap_or_default();
+            if oci::Digest::sha256(&now).to_string() == ours {
+                let text = super::resolv_conf(&record.host.network, &record.host.dns, true)?;
+                std::fs::write(&hash, oci::Digest::sha256(&text).to_string())
+                    .and_then(|()| std::fs::write(&path, &text))
+                    .map_err(io("write resolv.conf"))?;
+            }
+        }
+        self.tell_resolvers(record, task)
     }
 
     fn leave(&self, record: &Record, task: &mut Task, network: &str) -> Result<()> {
@@ -141,6 +168,9 @@ impl Engine {
                 Network::set_default_route(&netns, &next.link, gateway)?;
             }
         }
+        let names = self.withdraw_names([&gone])?;
+        self.state()?.put_task(&record.id, task)?;
+        drop(names);
         self.reroute(record, task, &bridge, &before)?;
         if !gone.host_link.is_empty() {
             bridge.network.detach(&gone.host_link)?;
@@ -149,6 +179,8 @@ impl Engine {
         for address in &addresses {
             bridge.network.flush_connections(*address)?;
         }
+        // Where its own resolver looks now.
+        self.tell_resolvers(record, task)?;
         self.state()?.free_address(bridge.key(), &record.id)?;
         self.edit_hosts(record, &[], &addresses)
     }
@@ -180,9 +212,11 @@ impl Engine {
     }
 
     fn tell_shim(&self, id: &str, ports: Vec<shim::config::Port>, sockets: &[OwnedFd]) -> Result<()> {
-        let mut connection = self.shim(id)?;
+        let mut connection =
+            shim::client::Connection::connect(&self.paths().task(id)).map_err(crate::tasks::streams::shim_error)?;
         let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-        connection.call(&Request::Publish { ports }, &fds, Some(PATIENCE)).map_err(shim_error).map(drop)
+        let told = connection.call(&Request::Publish { ports }, &fds, Some(SHIM_PATIENCE));
+        told.map_err(crate::tasks::streams::shim_error).map(drop)
     }
 
     /// The container's file is edited in place, because it is mounted; what the container wrote into it stays. It may

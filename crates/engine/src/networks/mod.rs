@@ -9,12 +9,14 @@ mod addresses;
 mod create;
 mod live;
 mod manage;
+mod names;
 mod ports;
 pub(crate) mod records;
 
 pub use create::{CreateNetwork, Pool};
 pub use live::Joining;
 pub use manage::{NetworkInfo, PruneNetworks};
+pub(crate) use names::has_resolver;
 pub use records::{Membership, NetworkRecord, PoolRecord};
 
 use crate::config::Dns;
@@ -25,11 +27,13 @@ use net::{
     BridgeConfig, EndpointConfig, Ipam, MacAddr, Netns, NetnsCreation, Network, Place, PortMap, Subnet,
 };
 use ports::{Targets, bind, deal, port_maps, published, shim_port};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The default network's name, also in the table of addresses.
 const DEFAULT: &str = "bridge";
+/// In a container's folder: the digest of the `resolv.conf` that was written last.
+pub(crate) const RESOLV_CONF_HASH: &str = "resolv.conf.hash";
 const MTU: &str = "com.docker.network.driver.mtu";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -43,6 +47,8 @@ pub(crate) struct Connected {
     pub sockets: Vec<OwnedFd>,
     /// What the shim does with each.
     pub ports: Vec<shim::config::Port>,
+    /// Where the container asks for names.
+    pub resolver: Option<net::resolver::Listening>,
 }
 
 /// A network that is open, with what its row says; the default one has no row.
@@ -161,7 +167,9 @@ impl Engine {
                 .map_err(|e| connectivity(record, &task.endpoints[at], &e.docker_message()))?;
         }
         let ports = maps.iter().map(shim_port).collect();
-        Ok(Connected { netns: Some(netns), sockets: bound.into_iter().map(|b| b.socket).collect(), ports })
+        let resolver = has_resolver(task).then(|| net::resolver::listen(netns.as_fd())).transpose()?;
+        let sockets = bound.into_iter().map(|b| b.socket).collect();
+        Ok(Connected { netns: Some(netns), sockets, ports, resolver })
     }
 
     /// With the network lock held: addresses for a container, as an endpoint that is to be made.
@@ -313,31 +321,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    /// Who is in a network now: each name by which it is found there, with its addresses. A container's name, its
-    /// short id, its aliases, its host name.
-    pub fn names(&self, network: &str) -> Result<Vec<(String, Vec<IpAddr>)>> {
-        let mut all: Vec<(String, Vec<IpAddr>)> = Vec::new();
-        for (id, task) in self.state()?.tasks()? {
-            let Some(endpoint) = task.endpoints.iter().find(|e| e.network == network) else { continue };
-            let Ok(record) = self.state()?.find(&id) else { continue };
-            let aliases = record.memberships().remove(&endpoint.network_name).unwrap_or_default().aliases;
-            let mut names = vec![record.name.clone(), id[..12].to_string()];
-            names.extend(aliases);
-            names.push(record.config.hostname.clone());
-            names.retain(|name| !name.is_empty());
-            for (name, address) in
-                names.into_iter().flat_map(|name| endpoint.addresses().map(move |a| (name.clone(), a)))
-            {
-                match all.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, addresses)) if addresses.contains(&address) => {}
-                    Some((_, addresses)) => addresses.push(address),
-                    None => all.push((name, vec![address])),
-                }
-            }
-        }
-        Ok(all)
-    }
 }
 
 /// The default routes go by the network of the highest priority, of several the first by name; an internal one has
@@ -455,20 +438,16 @@ pub fn network_id(name: &str) -> String {
     oci::Digest::sha256(format!("tare network {name}").as_bytes()).hex().to_string()
 }
 
-/// A container's `resolv.conf`.
-pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns) -> Result<Vec<u8>> {
-    let address = |text: &String| {
-        text.parse::<IpAddr>().map_err(|_| {
-            Error::invalid(format!("bad nameserver address {text}: ParseAddr({text:?}): unable to parse IP"))
-        })
-    };
-    let servers = dns.servers.iter().map(address).collect::<Result<Vec<_>>>()?;
+/// A container's `resolv.conf`; `resolver`: it asks one of ours.
+pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns, resolver: bool) -> Result<Vec<u8>> {
+    let servers = names::parse_servers(dns)?;
     let read = |path: &str| std::fs::read(path).unwrap_or_default();
     let host = read("/etc/resolv.conf");
-    let path = net::resolv::source_path(&host);
+    let path = if resolver { "/etc/resolv.conf" } else { net::resolv::source_path(&host) };
     let host = if path == "/etc/resolv.conf" { host } else { read(path) };
     let namespace = match network {
         NetworkMode::Host => net::resolv::Namespace::Host,
+        _ if resolver => net::resolv::Namespace::Resolver,
         NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) => {
             net::resolv::Namespace::Own { ipv6: false }
         }

@@ -13,7 +13,7 @@ mod pending;
 mod start;
 mod stats;
 mod stop;
-mod streams;
+pub(crate) mod streams;
 mod wait;
 
 pub use attach::{Attached, Attachment};
@@ -23,6 +23,7 @@ pub use start::StartOptions;
 pub use stats::{BlockStats, Device, Sample, Stats};
 pub use wait::{Condition, WaitResult, Waiting};
 
+pub(crate) use attach::SHIM_PATIENCE;
 pub(crate) use exited::{Finished, again_after};
 pub(crate) use logs::{check_log, watch_folder};
 pub(crate) use pending::Pending;

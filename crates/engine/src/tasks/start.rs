@@ -93,6 +93,7 @@ impl Engine {
             pid_start: 0,
             started_ns: 0,
             endpoints: Vec::new(),
+            held: Vec::new(),
             cgroup: spec::cgroup_path(&record.host.cgroup_parent, &self.options().cgroup_parent, &record.id),
             due_ns: None,
             delay_ms,
@@ -137,6 +138,11 @@ impl Engine {
         let handed = Handed { netns, ports: &sockets, mounts: &trees };
         let mut connection =
             launching.finish(&config, handed).map_err(|e| Error::internal("start the shim", &e))?;
+        if let Some(resolver) = &connected.resolver {
+            self.hand_resolver(record, resolver, &mut connection)
+                .map_err(|e| Error::internal("hand over the resolver's sockets", &e))?;
+            self.tell_resolvers(record, task)?;
+        }
         let (created, _) =
             connection.call(&Request::Create, &[], Some(CREATE_PATIENCE)).map_err(create_error)?;
         let Response::Created { pid, start_time, warnings } = created else {
@@ -312,7 +318,7 @@ impl Engine {
                 hosts.extend_from_slice(format!("{address}\t{name}\n").as_bytes());
             }
             write("hosts", &hosts)?;
-            return write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns)?);
+            return write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns, false)?);
         }
         let addresses: Vec<std::net::IpAddr> =
             task.endpoints.iter().flat_map(crate::state::TaskEndpoint::addresses).collect();
@@ -325,7 +331,13 @@ impl Engine {
             ipv6: net::ports::has_ipv6(),
         };
         write("hosts", &net::hosts::build(&hosts))?;
-        write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns)?)
+        let resolver = crate::networks::has_resolver(task);
+        let resolv_conf = crate::networks::resolv_conf(&record.host.network, dns, resolver)?;
+        write("resolv.conf", &resolv_conf)?;
+        // By it, a file that the container has changed is told from one that may be written anew.
+        let hash = folder.join(crate::networks::RESOLV_CONF_HASH);
+        std::fs::write(&hash, oci::Digest::sha256(&resolv_conf).to_string())
+            .map_err(crate::error::io("write resolv.conf.hash"))
     }
 
     /// Promises to run `exited()` for a task that runs already.
