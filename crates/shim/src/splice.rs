@@ -37,6 +37,8 @@ pub struct Ports {
     held: Vec<OwnedFd>,
     connections: Table<Connection>,
     ports: Vec<Port>,
+    /// Which of them are watched.
+    served: Vec<bool>,
     sessions: Sessions,
     /// Listening sockets are not watched while there are too many connections.
     full: bool,
@@ -74,18 +76,13 @@ impl Ports {
         self.held.len()
     }
 
-    /// Serves the sockets as `ports` says from now on; one that was served and is no more is only held.
+    /// Serves the sockets as `ports` says from now on. One that was served and leads nowhere now goes on listening, and
+    /// drops what comes: it could not listen again while connections of before are in TIME_WAIT.
     pub fn serve(&mut self, poller: &Poller, ports: &[Port]) -> Result<()> {
+        self.served.resize(self.held.len(), false);
         for (id, (socket, port)) in self.held.iter().zip(ports).enumerate() {
-            let before = self.ports.get(id).and_then(|p| p.splice_to);
-            match (before, port.splice_to) {
-                (None, Some(_)) => begin(poller, socket, id as u32, port.proto)?,
-                (Some(_), None) => {
-                    poller.remove(socket);
-                    // A listening socket stays bound (inet_shutdown), and clients are refused; others refuse nothing.
-                    let _ = shutdown(socket, Shutdown::Read);
-                }
-                _ => {}
+            if port.splice_to.is_some() && !std::mem::replace(&mut self.served[id], true) {
+                begin(poller, socket, id as u32, port.proto)?;
             }
         }
         if self.ports != ports {
@@ -98,11 +95,12 @@ impl Ports {
     /// Somebody connects to a published port.
     pub fn on_port(&mut self, poller: &Poller, id: u32) {
         let index = id as usize;
-        let (Some(socket), Some(Port { proto, splice_to: Some(target) })) =
+        let (Some(socket), Some(Port { proto, splice_to })) =
             (self.held.get(index), self.ports.get(index).copied())
         else {
             return;
         };
+        let Some(target) = splice_to else { return drop_client(socket, proto) };
         if proto == Proto::Udp {
             self.buffer.resize(BUFFER_BYTES, 0);
             let port = (index, socket);
@@ -171,7 +169,7 @@ impl Ports {
 
     fn watch_ports(&self, poller: &Poller, watch: bool) {
         for (id, (socket, port)) in self.held.iter().zip(&self.ports).enumerate() {
-            if port.splice_to.is_some() && port.proto == Proto::Tcp {
+            if self.served[id] && port.proto == Proto::Tcp {
                 poller.remove(socket);
                 if watch {
                     // Cannot fail for want of memory in a way that leaves us anything better to do.
@@ -190,6 +188,14 @@ fn begin(poller: &Poller, socket: &OwnedFd, id: u32, proto: Proto) -> Result<()>
         Proto::Udp => sys::datagram::want_local(socket)?,
     }
     poller.add(socket, Event::Port(id), Readiness::IN)
+}
+
+/// The port leads nowhere.
+fn drop_client(socket: &OwnedFd, proto: Proto) {
+    match proto {
+        Proto::Tcp => drop(accept_with(socket, SocketFlags::CLOEXEC)),
+        Proto::Udp => drop(recv(socket, &mut [0; 1][..], RecvFlags::DONTWAIT)),
+    }
 }
 
 fn begin_connect(target: SocketAddr) -> Result<OwnedFd, Errno> {

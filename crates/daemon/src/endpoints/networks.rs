@@ -76,9 +76,14 @@ fn wanted(from: NetworkCreate) -> Result<CreateNetwork, Refusal> {
         ("Ingress", from.ingress),
         ("ConfigOnly", from.config_only),
         ("ConfigFrom", from.config_from.is_some_and(|c| !c.network.is_empty())),
-        ("IPAM.Driver", !matches!(ipam.driver.as_str(), "" | "default")),
-        ("Scope", !matches!(from.scope.as_str(), "" | "local")),
     ];
+    if !matches!(ipam.driver.as_str(), "" | "default") {
+        return Err(engine::Error::not_found(format!("plugin {:?} not found", ipam.driver)).into());
+    }
+    if !matches!(from.scope.as_str(), "" | "local") {
+        let text = "cannot create a swarm scoped network when swarm is not active";
+        return Err(engine::Error::new(engine::Kind::Forbidden, text).into());
+    }
     if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
         return Err(Refusal::later(field));
     }

@@ -34,8 +34,8 @@ pub struct Joining {
 impl Engine {
     /// Connects a container to one more network, at once when it runs.
     pub fn connect_network(&self, joining: &Joining) -> Result<()> {
-        let network = self.network(&joining.network)?;
         let id = self.state()?.find(&joining.container)?.id;
+        let network = self.network(&joining.network)?;
         let _lock = self.paths().lock(&id)?;
         let mut record = self.state()?.find(&id)?;
         check_modes(&record, &network)?;

@@ -19,6 +19,7 @@ fn request(
         host_ip: host_ip.map(|ip| ip.parse().unwrap()),
         host_ports,
         container_ip: CONTAINER,
+        container_ip6: None,
         container_port,
         protocol,
     }

@@ -180,7 +180,7 @@ impl Place {
             None => Vec::new(),
         };
         let port =
-            |(_, target): &(OwnedFd, SocketAddrV4)| Port { proto: Proto::Tcp, splice_to: Some(*target) };
+            |(_, target): &(OwnedFd, SocketAddrV4)| Port { proto: Proto::Tcp, splice_to: Some((*target).into()) };
         let settings = Settings {
             version: VERSION,
             id: "test".into(),
