@@ -48,8 +48,7 @@ impl Subnet {
     /// Whether `address` lies in it.
     pub fn contains(&self, address: impl Into<IpAddr>) -> bool {
         let address = address.into();
-        address.is_ipv6() == self.is_ipv6()
-            && to_bits(address) & !low(self.host_bits()) == to_bits(self.base)
+        address.is_ipv6() == self.is_ipv6() && to_bits(address) & !low(self.host_bits()) == to_bits(self.base)
     }
 
     /// Whether the two share an address.

@@ -44,13 +44,7 @@ pub(crate) fn ensure(route: &RouteSocket, config: &BridgeConfig) -> Result<Bridg
     for place in &places {
         step.note(format_args!("{}/{}", place.gateway, place.subnet.prefix()));
     }
-    Ok(Bridge {
-        index: link.index,
-        name: link.name,
-        mtu: config.mtu,
-        places,
-        created: made || addressed,
-    })
+    Ok(Bridge { index: link.index, name: link.name, mtu: config.mtu, places, created: made || addressed })
 }
 
 fn make(route: &RouteSocket, config: &BridgeConfig) -> Result<Link> {

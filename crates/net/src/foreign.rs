@@ -13,8 +13,8 @@ use crate::Result;
 use crate::nft::expr::{self, Cmp, Expr, Name};
 use crate::nft::read::{self, Chain, Rule};
 use crate::nft::{
-    DELRULE, NEWRULE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE,
-    NFTA_RULE_USERDATA, NftSocket, Transaction, ruleset,
+    DELRULE, NEWRULE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE,
+    NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NftSocket, Transaction, ruleset,
 };
 use crate::wire::NLM_F_CREATE;
 use std::fmt;

@@ -88,8 +88,11 @@ impl Netns {
         let name = format!("{interface}/disable_ipv6");
         let value = if on { "0" } else { "1" };
         let what = |e| Error::kernel(format!("write {value} to net/ipv6/conf/{name}"), e);
-        let file =
-            rustix::fs::openat(dir, &name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(what)?;
+        let file = match rustix::fs::openat(dir, &name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // With an MTU below 1280 there is no IPv6 on it (RFC 8200, section 5).
+            Err(Errno::NOENT) => return Ok(()),
+            file => file.map_err(what)?,
+        };
         rustix::io::write(&file, value.as_bytes()).map_err(what).map(drop)
     }
 

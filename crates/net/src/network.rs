@@ -48,6 +48,8 @@ pub struct BridgeConfig {
     pub internal: bool,
     /// Its containers do not reach each other but by published ports.
     pub apart: bool,
+    /// The host forwards: switched on where it is off.
+    pub forward: bool,
 }
 
 impl Default for BridgeConfig {
@@ -59,6 +61,7 @@ impl Default for BridgeConfig {
             reserved: Vec::new(),
             internal: false,
             apart: false,
+            forward: true,
         }
     }
 }
@@ -128,8 +131,8 @@ impl Network {
         let network = Self { route, nft, bridge };
         network.declare(config)?;
         let ipv6 = network.place(true).is_some();
-        let mut forwarding_switched_on = network.forward(false)?;
-        if ipv6 {
+        let mut forwarding_switched_on = config.forward && network.forward(false)?;
+        if ipv6 && config.forward {
             forwarding_switched_on |= network.forward(true)?;
         }
         network.spare_bridged_frames(ruleset)?;
@@ -194,13 +197,11 @@ impl Network {
                     elements::delete(&mut transaction, set, &list);
                 }
             }
-            for (set, element) in
-                [
-                    (ruleset::CLOSED, elements::of_interface(bridge)),
-                    (ruleset::BRIDGED, elements::of_bridge(bridge)),
-                    elements::of_apart(bridge),
-                ]
-            {
+            for (set, element) in [
+                (ruleset::CLOSED, elements::of_interface(bridge)),
+                (ruleset::BRIDGED, elements::of_bridge(bridge)),
+                elements::of_apart(bridge),
+            ] {
                 if elements::get(&nft, set, &element)?.is_some() {
                     elements::delete(&mut transaction, set, &[element]);
                 }
@@ -329,9 +330,7 @@ impl Network {
     /// Where br_netfilter shows bridged frames to the IPv4 hooks, those of foreign bridges must not be
     /// taken for forwarded packets. nf_tables cannot compare two interfaces, so they are listed.
     fn spare_bridged_frames(&self, ruleset: Installed) -> Result<()> {
-        if !bridge::filters_frames()
-            || (ruleset == Installed::Present && !self.has_foreign_drop()?)
-        {
+        if !bridge::filters_frames() || (ruleset == Installed::Present && !self.has_foreign_drop()?) {
             return Ok(());
         }
         let bridges = self.route.links_of_kind("bridge")?;

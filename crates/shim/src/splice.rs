@@ -12,13 +12,13 @@ use crate::config::{Port, Proto};
 use crate::poller::{End, Event, Poller, Readiness};
 use crate::table::Table;
 use crate::{Error, Result};
+use datagrams::Sessions;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, connect, listen,
     recv, send, shutdown, socket_with,
 };
-use datagrams::Sessions;
 use std::net::SocketAddr;
 use sys::clock::boottime_ns;
 

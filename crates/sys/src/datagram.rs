@@ -72,9 +72,11 @@ pub fn receive(
         let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
         if level == libc::IPPROTO_IPV6 && kind == libc::IPV6_PKTINFO {
             // SAFETY: the data of such a header is an in6_pktinfo, for which `control` has room.
-            let info: libc::in6_pktinfo = unsafe { libc::CMSG_DATA(header).cast::<libc::in6_pktinfo>().read_unaligned() };
+            let info: libc::in6_pktinfo =
+                unsafe { libc::CMSG_DATA(header).cast::<libc::in6_pktinfo>().read_unaligned() };
             local.address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-            local.interface = if local.address.is_unicast_link_local() { info.ipi6_ifindex as u32 } else { 0 };
+            local.interface =
+                if local.address.is_unicast_link_local() { info.ipi6_ifindex as u32 } else { 0 };
         }
     }
     Ok((length, peer, local))

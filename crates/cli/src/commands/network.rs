@@ -77,7 +77,10 @@ fn pools(parsed: &Parsed) -> Result<Vec<IpamConfig>, Error> {
                 pool.ip_range.clone_from(&range);
                 Ok(())
             }
-            _ => Err(format!("cannot configure multiple ranges ({range}) on the same subnet ({})", pool.subnet)),
+            _ => Err(format!(
+                "cannot configure multiple ranges ({range}) on the same subnet ({})",
+                pool.subnet
+            )),
         })?;
     }
     for gateway in gateways {

@@ -203,7 +203,7 @@ mod tests {
         );
         assert_eq!(host.pids_limit, Some(50));
         assert_eq!(host.port_bindings["80/tcp"][0].host_port, "8081");
-        assert_eq!(host.log.driver, "json-file");
+        assert_eq!(host.log.driver, "");
     }
 
     #[test]

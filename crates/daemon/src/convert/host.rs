@@ -21,10 +21,8 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
     });
     let [rows, columns] = from.console_size.map(|size| u16::try_from(size).unwrap_or(u16::MAX));
     let log = engine::LogConfig {
-        driver: match from.log_config.driver.as_str() {
-            "" => "json-file".to_owned(),
-            driver => driver.to_owned(),
-        },
+        // An empty one is the engine's choice.
+        driver: std::mem::take(&mut from.log_config.driver),
         options: from.log_config.config.take().unwrap_or_default(),
     };
     engine::HostConfig {

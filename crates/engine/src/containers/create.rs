@@ -38,6 +38,7 @@ impl Engine {
             names::check(name)?;
         }
         super::check::config(&config)?;
+        self.fill_host(&mut host, self.cgroup_layout()?.version() == cgroup::Version::V2);
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;

@@ -110,16 +110,10 @@ pub struct Location<A> {
 
 impl EndpointState {
     fn of(e: &crate::state::TaskEndpoint) -> Self {
-        let location = |address| Location {
-            address,
-            prefix: e.prefix,
-            gateway: e.gateway.filter(|_| !e.internal),
-        };
-        let location6 = |address| Location {
-            address,
-            prefix: e.prefix6,
-            gateway: e.gateway6.filter(|_| !e.internal),
-        };
+        let location =
+            |address| Location { address, prefix: e.prefix, gateway: e.gateway.filter(|_| !e.internal) };
+        let location6 =
+            |address| Location { address, prefix: e.prefix6, gateway: e.gateway6.filter(|_| !e.internal) };
         Self {
             endpoint_id: e.endpoint_id.clone(),
             v4: e.address.map(location),

@@ -50,7 +50,10 @@ pub struct Pool {
 
 impl Engine {
     /// Makes a network; the answer is its id.
-    pub fn create_network(&self, wanted: CreateNetwork) -> Result<String> {
+    pub fn create_network(&self, mut wanted: CreateNetwork) -> Result<String> {
+        for (name, value) in self.settings().maps("default-network-opts").flat_map(|(_, options)| options) {
+            wanted.options.entry(name).or_insert(value);
+        }
         check(&wanted)?;
         check_pools(&wanted).map_err(Error::invalid)?;
         let _lock = self.paths().lock("network")?;
@@ -90,7 +93,8 @@ impl Engine {
         let default = bridge_place().map(|place| place.subnet);
         let mut pools: Vec<PoolRecord> = Vec::new();
         for pool in &wanted.pools {
-            let subnet: Subnet = pool.subnet.parse().map_err(|e: net::ParseSubnetError| Error::invalid(e.to_string()))?;
+            let subnet: Subnet =
+                pool.subnet.parse().map_err(|e: net::ParseSubnetError| Error::invalid(e.to_string()))?;
             let given = pools.iter().filter_map(|p: &PoolRecord| p.subnet.parse::<Subnet>().ok());
             if reserved.iter().copied().chain(default).chain(given).any(|other| other.overlaps(&subnet)) {
                 let text = "invalid pool request: Pool overlaps with other one on this address space";
@@ -105,15 +109,17 @@ impl Engine {
             if !has || pools.iter().any(|p| p.gateway.is_ipv6() == ipv6) {
                 continue;
             }
-            let mut taken = Network::used_subnets(&net::route::RouteSocket::open()?)?;
-            taken.extend(&reserved);
+            let mut taken = self.taken()?;
             if default.is_none() && !ipv6 {
                 // The default bridge's own, which it takes with its first use.
-                taken.push(net::first_free_pool(&taken)?);
+                taken.push(self.default_pool(&taken)?);
             }
             let subnet = match ipv6 {
-                true => net::first_free_pool6(self.local_prefix(), &taken)?,
-                false => net::first_free_pool(&taken)?,
+                true => match self.free_pool6(&taken) {
+                    Some(pool) => pool,
+                    None => net::first_free_pool6(self.local_prefix(), &taken)?,
+                },
+                false => self.free_pool(&taken)?,
             };
             pools.push(PoolRecord {
                 subnet: subnet.to_string(),
@@ -153,7 +159,9 @@ fn pool_record(pool: &Pool, subnet: Subnet) -> Result<PoolRecord> {
     for (name, text) in &pool.auxiliary {
         let reserved = address(text)?;
         if reserved == gateway || auxiliary.values().any(|other| *other == reserved) {
-            let text = format!("failed to allocate secondary ip address ({name}:{reserved}): Address already in use");
+            let text = format!(
+                "failed to allocate secondary ip address ({name}:{reserved}): Address already in use"
+            );
             return Err(Error::new(Kind::Internal, text));
         }
         auxiliary.insert(name.clone(), reserved);
@@ -205,7 +213,11 @@ fn check_option(key: &str, value: &str) -> Result<()> {
             Ok(_) => Ok(()),
         },
         // Go's words for truth.
-        ICC if !matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True" | "0" | "f" | "F" | "FALSE" | "false" | "False") => {
+        ICC if !matches!(
+            value,
+            "1" | "t" | "T" | "TRUE" | "true" | "True" | "0" | "f" | "F" | "FALSE" | "false" | "False"
+        ) =>
+        {
             Err(syntax("ParseBool"))
         }
         ICC => Ok(()),

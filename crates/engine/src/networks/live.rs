@@ -190,7 +190,9 @@ impl Engine {
     fn reroute(&self, record: &Record, task: &mut Task, bridge: &Bridge, before: &[PortMap]) -> Result<()> {
         let mut sockets: Vec<OwnedFd> = Vec::new();
         if task.held.is_empty() && publishes(record) {
-            let bound = bind(&bridge.network, record, Targets::of(&task.endpoints))
+            let routed = task.endpoints.iter().find(|e| e.default_route || e.default_route6);
+            let default = routed.and_then(|e| self.default_host_ip(&e.network_name));
+            let bound = bind(&bridge.network, record, Targets::of(&task.endpoints), default)
                 .map_err(|text| Error::new(Kind::Internal, text))?;
             task.held = bound.iter().map(|b| published(&b.map)).collect();
             sockets = bound.into_iter().map(|b| b.socket).collect();
@@ -212,8 +214,8 @@ impl Engine {
     }
 
     fn tell_shim(&self, id: &str, ports: Vec<shim::config::Port>, sockets: &[OwnedFd]) -> Result<()> {
-        let mut connection =
-            shim::client::Connection::connect(&self.paths().task(id)).map_err(crate::tasks::streams::shim_error)?;
+        let mut connection = shim::client::Connection::connect(&self.paths().task(id))
+            .map_err(crate::tasks::streams::shim_error)?;
         let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
         let told = connection.call(&Request::Publish { ports }, &fds, Some(SHIM_PATIENCE));
         told.map_err(crate::tasks::streams::shim_error).map(drop)

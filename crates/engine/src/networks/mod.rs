@@ -7,6 +7,7 @@
 
 mod addresses;
 mod create;
+mod default;
 mod live;
 mod manage;
 mod names;
@@ -56,6 +57,10 @@ pub(crate) struct Connected {
 struct Bridge {
     network: Network,
     record: Option<NetworkRecord>,
+    /// Of the default one: the part of its subnet that containers get.
+    range: Option<Subnet>,
+    /// Containers are kept apart.
+    isolated: bool,
 }
 
 impl Bridge {
@@ -77,12 +82,13 @@ impl Bridge {
     }
 
     fn isolates(&self) -> bool {
-        self.record.as_ref().is_some_and(is_apart)
+        self.isolated
     }
 
     fn ipam(&self, ipv6: bool) -> Option<Ipam> {
         let ipam = self.network.ipam(ipv6)?;
         let range = self.record.as_ref().and_then(|r| r.pool(ipv6)?.range.parse().ok());
+        let range = range.or(self.range.filter(|_| !ipv6));
         Some(range.map_or(ipam.clone(), |range: Subnet| ipam.with_range(range)))
     }
 
@@ -148,8 +154,11 @@ impl Engine {
         let targets = Targets::of(&task.endpoints);
         let primary = task.endpoints.iter().position(|e| e.default_route || e.default_route6);
         let bound = match primary {
-            Some(at) => bind(&bridges[at].network, record, targets)
-                .map_err(|message| connectivity(record, &task.endpoints[at], &message))?,
+            Some(at) => {
+                let default = self.default_host_ip(bridges[at].name());
+                bind(&bridges[at].network, record, targets, default)
+                    .map_err(|message| connectivity(record, &task.endpoints[at], &message))?
+            }
             None => Vec::new(),
         };
         let netns = netns.finish()?;
@@ -213,17 +222,23 @@ impl Engine {
         })
     }
 
-    /// `--add-host`, with the default bridge's address in place of `host-gateway`.
+    /// `--add-host`, with the default bridge's address, or that of the settings, in place of `host-gateway`.
     pub(crate) fn extra_hosts(&self, dns: &Dns, task: &Task) -> Result<Vec<(String, IpAddr)>> {
         let one = |entry: &String| {
             let (name, address) = entry.split_once([':', '=']).unwrap_or((entry, ""));
+            let gateways = self.host_gateways();
+            if address == "host-gateway" && !gateways.is_empty() {
+                return Ok(gateways.into_iter().map(|address| (name.to_string(), address)).collect());
+            }
             let address = match address {
                 "host-gateway" => match task.endpoints.iter().find(|e| e.network_name == DEFAULT) {
                     Some(TaskEndpoint { gateway: Some(gateway), .. }) => IpAddr::V4(*gateway),
                     _ => {
                         let _lock = self.paths().lock("network")?;
                         let place = self.open_bridge(DEFAULT)?.network.place(false);
-                        place.ok_or_else(|| Error::new(Kind::Internal, "the default bridge has no address"))?.gateway
+                        place
+                            .ok_or_else(|| Error::new(Kind::Internal, "the default bridge has no address"))?
+                            .gateway
                     }
                 },
                 text => text
@@ -232,26 +247,25 @@ impl Engine {
                     .parse()
                     .map_err(|_| Error::invalid(format!("invalid IP address in add-host: {text:?}")))?,
             };
-            Ok((name.to_string(), address))
+            Ok(vec![(name.to_string(), address)])
         };
-        dns.extra_hosts.iter().map(one).collect()
+        let all: Result<Vec<Vec<_>>> = dns.extra_hosts.iter().map(one).collect();
+        all.map(|lists| lists.into_iter().flatten().collect())
     }
 
     /// Opens a network by name or id, with the network lock held; after a flush of the ruleset publishes again
     /// what runs.
     fn open_bridge(&self, name: &str) -> Result<Bridge> {
-        let (record, reserved) = if name == DEFAULT || name == network_id(DEFAULT) {
+        let is_default = name == DEFAULT || name == network_id(DEFAULT);
+        let (record, config) = if is_default {
             // The default bridge takes a pool with its first use only.
-            let route = net::route::RouteSocket::open()?;
-            let there = route.link(Network::DEFAULT_BRIDGE)?.is_some();
-            (None, if there { Vec::new() } else { self.reserved()? })
+            (None, self.default_bridge()?)
         } else {
             let found = self.state()?.networks()?.into_iter().find(|n| n.name == name || n.id == name);
-            (Some(found.ok_or_else(|| not_found(name))?), Vec::new())
-        };
-        let config = match &record {
-            Some(record) => bridge_config(record),
-            None => BridgeConfig { reserved, ..BridgeConfig::default() },
+            let found = found.ok_or_else(|| not_found(name))?;
+            let forward = self.settings().switch("ip-forward") != Some(false);
+            let config = BridgeConfig { forward, ..bridge_config(&found) };
+            (Some(found), config)
         };
         let opened = Network::open(&config)?;
         for warning in &opened.warnings {
@@ -260,7 +274,9 @@ impl Engine {
         if opened.ruleset == net::Installed::Fresh {
             self.publish_again(&opened.network)?;
         }
-        Ok(Bridge { network: opened.network, record })
+        let range = if is_default { self.default_range() } else { None };
+        let isolated = config.apart;
+        Ok(Bridge { network: opened.network, record, range, isolated })
     }
 
     /// The subnets of the networks that have a row.
@@ -327,9 +343,7 @@ impl Engine {
 /// none. As with dockerd, the first network of both families serves both, before any of one family.
 fn choose_routes(endpoints: &mut [TaskEndpoint]) {
     let mut order: Vec<usize> = (0..endpoints.len()).filter(|at| !endpoints[*at].internal).collect();
-    order.sort_by_key(|at| {
-        (std::cmp::Reverse(endpoints[*at].priority), endpoints[*at].network_name.clone())
-    });
+    order.sort_by_key(|at| (std::cmp::Reverse(endpoints[*at].priority), endpoints[*at].network_name.clone()));
     let first = |test: &dyn Fn(&TaskEndpoint) -> bool| order.iter().copied().find(|at| test(&endpoints[*at]));
     let both = first(&|e| e.address.is_some() && e.address6.is_some());
     let route = both.or_else(|| first(&|e| e.address.is_some()));
@@ -465,8 +479,5 @@ fn bridge_place() -> Option<Place> {
     let link = route.link(Network::DEFAULT_BRIDGE).ok()??;
     let own = |a: &net::route::Address| a.index == link.index && a.address.is_ipv4();
     let address = route.addresses().ok()?.into_iter().find(own)?;
-    Some(Place {
-        subnet: Subnet::containing(address.address, address.prefix)?,
-        gateway: address.address,
-    })
+    Some(Place { subnet: Subnet::containing(address.address, address.prefix)?, gateway: address.address })
 }

@@ -32,7 +32,12 @@ pub(super) fn deal(held: &[PublishedPort], endpoints: &mut [TaskEndpoint]) {
 }
 
 /// Binds what is to be published; the error is Docker's text.
-pub(super) fn bind(network: &Network, record: &Record, targets: Targets) -> Result<Vec<BoundPort>, String> {
+pub(super) fn bind(
+    network: &Network,
+    record: &Record,
+    targets: Targets,
+    default: Option<IpAddr>,
+) -> Result<Vec<BoundPort>, String> {
     let Some(address) = targets.v4.map(IpAddr::V4).or(targets.v6.map(IpAddr::V6)) else {
         return Ok(Vec::new());
     };
@@ -46,7 +51,7 @@ pub(super) fn bind(network: &Network, record: &Record, targets: Targets) -> Resu
         let (number, protocol) = container_port(port)?;
         for binding in bindings {
             requests.push(PortRequest {
-                host_ip: host_ip(&binding.host_ip)?,
+                host_ip: host_ip(&binding.host_ip)?.or(default),
                 host_ports: host_ports(&binding.host_port)?,
                 container_ip: address,
                 container_ip6: targets.v6,

@@ -5,9 +5,9 @@
 use crate::error::{Error, Result};
 use crate::state::{Record, State, decode, encode};
 use db::{Migration, Value};
+use net::{Place, Subnet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use net::{Place, Subnet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) const MIGRATION: Migration = Migration {

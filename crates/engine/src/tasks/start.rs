@@ -121,6 +121,7 @@ impl Engine {
         attaches: Vec<super::pending::PendingAttach>,
         supervise: bool,
     ) -> Result<Connection> {
+        let record = &*self.with_settings(record);
         // Two things that need nothing from the rest are under way while the rest is found out: the network
         // namespace, half a millisecond of the kernel's, and the shim's own world.
         let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
@@ -222,8 +223,8 @@ impl Engine {
             format!("--data-root={}", options.data_root.display()),
             format!("--run-root={}", options.run_root.display()),
             format!("--cgroup-parent={}", options.cgroup_parent),
-            record.id.clone(),
         ];
+        let exit_command = exit_command.into_iter().chain(options.arguments.iter().cloned());
         Settings {
             version: shim::config::VERSION,
             id: record.id.clone(),
@@ -235,7 +236,7 @@ impl Engine {
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
             log,
-            exit_command: exit_command.into(),
+            exit_command: exit_command.chain([record.id.clone()]).collect(),
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
@@ -277,7 +278,9 @@ impl Engine {
         let block_devices = crate::machine::block_devices(&record.host.limits)?;
         let pid_namespace = self.shared_pid_namespace(&record.host)?;
         let security = spec::security::parse(&record.host.security)?;
-        let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
+        let settings = self.settings();
+        let program = settings.text("init-path").map_or(self.options().runtime_program.as_path(), Path::new);
+        let init = record.host.init.unwrap_or(false).then_some(program);
         let mut built = spec::build(&Inputs {
             record,
             user,
@@ -298,7 +301,7 @@ impl Engine {
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
             mounts: &prepared.mounts,
         })?;
-        crate::device_requests::apply(&record.host.device_requests, &mut built)?;
+        crate::device_requests::apply(&record.host.device_requests, &|| self.cdi(), &mut built)?;
         Ok(built)
     }
 

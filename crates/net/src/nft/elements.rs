@@ -6,8 +6,8 @@ use super::{
     DELSETELEM, GETSETELEM, NEWSETELEM, NFPROTO_INET, NFTA_DATA_VALUE, NFTA_LIST_ELEM, NftSocket,
     Transaction, header, kind,
 };
-use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP};
 use crate::address::{octets, to_bits};
+use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP};
 use crate::{PortMap, Protocol, Result, Subnet};
 use rustix::io::Errno;
 use std::net::IpAddr;

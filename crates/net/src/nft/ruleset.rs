@@ -227,11 +227,7 @@ fn write_redirection(t: &mut Transaction) {
     for chain in ["prerouting", "output"] {
         t.rule(TABLE, chain, &[Expr::Family(PROTO_IPV4), Expr::ToLocal, Expr::Jump("publish")]);
         let global = [Expr::DestinationNotLoopback6, Expr::SourceLinkLocal(Cmp::IsNot), Expr::ToLocal];
-        t.rule(
-            TABLE,
-            chain,
-            &[&[Expr::Family(PROTO_IPV6)], &global[..], &[Expr::Jump("publish")]].concat(),
-        );
+        t.rule(TABLE, chain, &[&[Expr::Family(PROTO_IPV6)], &global[..], &[Expr::Jump("publish")]].concat());
     }
     for words in [V4, V6] {
         let (family, dnat) = (Expr::Family(words.family), Expr::DnatToMapped(words.family));
@@ -313,11 +309,8 @@ fn write_masquerading(t: &mut Transaction) {
     let v4 = Expr::Family(PROTO_IPV4);
     t.rule(TABLE, "postrouting", &[v4, into_bridge, Expr::SourceByte(LOOPBACK_NET), Expr::Masquerade]);
     for words in [V4, V6] {
-        let from_nets = [
-            Expr::Family(words.family),
-            Expr::LoadSource(words.family, 0),
-            Expr::InSet(words.nets, true),
-        ];
+        let from_nets =
+            [Expr::Family(words.family), Expr::LoadSource(words.family, 0), Expr::InSet(words.nets, true)];
         let own = |is| [Expr::LoadOut(0), Expr::LoadSource(words.family, 4), Expr::InSet(words.own, is)];
         let dnat = Expr::Status(CT_DNAT, true);
         for (what, is) in [(not_loopback, false), (dnat, true)] {

@@ -29,7 +29,9 @@ fn neighbour6() -> Machine {
 #[test]
 fn dual_stack() {
     inside("ipv6::dual_stack", || {
-        let base = run("ip link; ip -6 addr show dev lo; nft list ruleset; cat /proc/sys/net/ipv6/conf/all/forwarding");
+        let base = run(
+            "ip link; ip -6 addr show dev lo; nft list ruleset; cat /proc/sys/net/ipv6/conf/all/forwarding",
+        );
         let neighbour = neighbour6();
         let opened = Network::open(&config("tare6", &["10.6.0.0/24", "fd00:6::/64"])).unwrap();
         assert!(opened.forwarding_switched_on);
@@ -57,7 +59,9 @@ fn dual_stack() {
         drop((a, b, network));
         uninstall(false).unwrap();
         run("ip netns del neighbour");
-        let left = run("ip link; ip -6 addr show dev lo; nft list ruleset; cat /proc/sys/net/ipv6/conf/all/forwarding");
+        let left = run(
+            "ip link; ip -6 addr show dev lo; nft list ruleset; cat /proc/sys/net/ipv6/conf/all/forwarding",
+        );
         assert!(!left.contains("tare") && left.ends_with("0\n") && base.ends_with("0\n"), "{left}");
     });
 }
@@ -113,12 +117,15 @@ fn an_internal_network_has_no_way_out() {
         assert_eq!(ask_from(&a.netns, sibling.v6(), 80).unwrap(), "sibling fd00:1::2");
         assert_eq!(ask_from(&a.netns, v6("fd00:1::1"), 7000).unwrap(), "host fd00:1::2", "as with dockerd");
         assert!(is_silent_from(&a.netns, v6("fd00:1::1"), 8080), "what a shim listens on");
-        for address in [v6("2001:db8::2"), Ipv4Addr::new(192, 0, 2, 2).into(), Ipv4Addr::new(10, 6, 2, 1).into()] {
+        for address in
+            [v6("2001:db8::2"), Ipv4Addr::new(192, 0, 2, 2).into(), Ipv4Addr::new(10, 6, 2, 1).into()]
+        {
             assert!(is_silent_from(&a.netns, address, 7000), "{address}");
         }
         assert!(is_silent_from(&a.netns, v6("2001:db8::1"), 7001), "the neighbour");
         // With the rights to, by other addresses: site-local ones are routed (fec0::/10), link-local ones not.
-        let route = "ip -n neighbour addr add fec0::1/64 dev eth0 nodad; ip addr add fec0::2/64 dev eth0 nodad";
+        let route =
+            "ip -n neighbour addr add fec0::1/64 dev eth0 nodad; ip addr add fec0::2/64 dev eth0 nodad";
         run(route);
         within(a.netns.as_fd(), || run("ip addr add fec0::7/128 dev eth0 nodad"));
         for target in ["fec0::1", "2001:db8::1"] {

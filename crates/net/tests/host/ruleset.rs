@@ -35,7 +35,11 @@ fn the_pool_avoids_what_the_host_has() {
         let opened = Network::open(&config).unwrap();
         assert_eq!(opened.network.place(false).unwrap().subnet.to_string(), "172.21.0.0/16");
         let again = Network::open(&config).unwrap();
-        assert_eq!(again.network.place(false).unwrap().subnet.to_string(), "172.21.0.0/16", "its own address is not in its way");
+        assert_eq!(
+            again.network.place(false).unwrap().subnet.to_string(),
+            "172.21.0.0/16",
+            "its own address is not in its way"
+        );
     });
 }
 

@@ -103,8 +103,7 @@ pub fn container_of(network: &Network, last: u8, isolated: bool) -> Container {
         IpAddr::V4(base) => IpAddr::V4((base.to_bits() + u32::from(last)).into()),
         IpAddr::V6(base) => IpAddr::V6((base.to_bits() + u128::from(last)).into()),
     };
-    let addresses: Vec<IpAddr> =
-        [false, true].iter().filter_map(|v6| network.place(*v6)).map(nth).collect();
+    let addresses: Vec<IpAddr> = [false, true].iter().filter_map(|v6| network.place(*v6)).map(nth).collect();
     let netns = Netns::create().unwrap();
     let config = EndpointConfig {
         mac: net::MacAddr::from_ip(addresses[0]),
@@ -207,7 +206,11 @@ pub fn is_silent_from(netns: &impl AsFd, address: impl Into<IpAddr> + Send, port
 }
 
 /// One datagram and its answer.
-pub fn ask_udp(socket: &UdpSocket, to: (impl Into<IpAddr> + Copy, u16), patience: Duration) -> Option<String> {
+pub fn ask_udp(
+    socket: &UdpSocket,
+    to: (impl Into<IpAddr> + Copy, u16),
+    patience: Duration,
+) -> Option<String> {
     socket.set_read_timeout(Some(patience)).unwrap();
     // An ICMP error of an earlier datagram may be waiting.
     for _ in 0..3 {

@@ -8,7 +8,9 @@ use crate::poller::{Event, Poller, Readiness};
 use crate::table::Table;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,
+};
 use std::net::{SocketAddr, SocketAddrV6};
 use sys::datagram::{self, Local};
 
@@ -51,8 +53,7 @@ impl Sessions {
                 // Nothing more, or an earlier answer's error, which is now told and gone.
                 Err(_) => return,
             };
-            let known =
-                self.0.iter_mut().find(|(_, s)| s.port == port && s.peer == peer && s.local == local);
+            let known = self.0.iter_mut().find(|(_, s)| s.port == port && s.peer == peer && s.local == local);
             let session = match known {
                 Some((_, session)) => session,
                 None => {

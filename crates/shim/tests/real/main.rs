@@ -531,8 +531,13 @@ fn ports_lead_elsewhere() {
     place.start(&mut c);
     let held = UdpSocket::bind("[::1]:0").unwrap();
     let address = held.local_addr().unwrap();
-    let port = |splice_to: Option<SocketAddr>| Request::Publish { ports: vec![Port { proto: Proto::Udp, splice_to }] };
-    assert!(c.call(&Request::Publish { ports: Vec::new() }, &[held.as_fd()], LIMIT).is_err(), "one is missing");
+    let port = |splice_to: Option<SocketAddr>| Request::Publish {
+        ports: vec![Port { proto: Proto::Udp, splice_to }],
+    };
+    assert!(
+        c.call(&Request::Publish { ports: Vec::new() }, &[held.as_fd()], LIMIT).is_err(),
+        "one is missing"
+    );
     c.call(&port(Some(one)), &[held.as_fd()], LIMIT).unwrap();
     drop(held);
     let clients: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind("[::1]:0").unwrap()).collect();
