@@ -17,9 +17,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// The longest hosts file that is edited.
-const HOSTS_MAX: u64 = 1 << 20;
-
 /// Which container joins which network.
 #[derive(Debug, Clone, Default)]
 pub struct Joining {
@@ -120,6 +117,7 @@ impl Engine {
         self.state()?.put_task(&record.id, task)?;
         self.reroute(record, task, &bridge, &before)?;
         self.resolve_live(record, task, &netns)?;
+        self.tell_parents(record, task)?;
         match task.endpoints.last() {
             Some(endpoint) => self.edit_hosts(record, &endpoint.addresses().collect::<Vec<_>>(), &[]),
             None => Ok(()),
@@ -221,27 +219,17 @@ impl Engine {
         told.map_err(crate::tasks::streams::shim_error).map(drop)
     }
 
-    /// The container's file is edited in place, because it is mounted; what the container wrote into it stays. It may
-    /// have written anything: lines are bytes, and a file longer than any of ours is left alone.
     fn edit_hosts(&self, record: &Record, add: &[IpAddr], remove: &[IpAddr]) -> Result<()> {
-        let path = self.paths().container(&record.id).join("hosts");
-        let mut text = Vec::new();
-        let file = std::fs::File::open(&path).map_err(io("open hosts"))?;
-        std::io::Read::read_to_end(&mut std::io::Read::take(file, HOSTS_MAX + 1), &mut text)
-            .map_err(io("read hosts"))?;
-        if text.len() as u64 > HOSTS_MAX {
-            return Ok(());
-        }
         let gone: Vec<String> = remove.iter().map(|address| format!("{address}\t")).collect();
-        let stays = |line: &&[u8]| !gone.iter().any(|gone| line.starts_with(gone.as_bytes()));
-        let mut text = text.split_inclusive(|b| *b == b'\n').filter(stays).collect::<Vec<_>>().concat();
         let hostname = crate::spec::hostname(record, &crate::system::host_name());
         let domainname = &record.config.domainname;
         let names = net::hosts::Hosts { hostname: &hostname, domainname, ..net::hosts::Hosts::default() };
-        for address in add {
-            text.extend_from_slice(format!("{address}\t{}\n", net::hosts::names(&names)).as_bytes());
-        }
-        std::fs::write(&path, text).map_err(io("write hosts"))
+        self.edit_hosts_file(record, |lines| {
+            lines.retain(|line| !gone.iter().any(|gone| line.starts_with(gone.as_bytes())));
+            for address in add {
+                lines.push(format!("{address}\t{}\n", net::hosts::names(&names)).into_bytes());
+            }
+        })
     }
 }
 

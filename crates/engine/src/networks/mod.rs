@@ -8,6 +8,7 @@
 mod addresses;
 mod create;
 mod default;
+mod links;
 mod live;
 mod manage;
 mod names;
@@ -15,6 +16,7 @@ mod ports;
 pub(crate) mod records;
 
 pub use create::{CreateNetwork, Pool};
+pub(crate) use links::Linked;
 pub use live::Joining;
 pub use manage::{NetworkInfo, PruneNetworks};
 pub(crate) use names::has_resolver;
