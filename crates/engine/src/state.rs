@@ -10,6 +10,7 @@ use crate::mounts::MountPoint;
 use crate::paths::Paths;
 use db::{Database, Durability, Migration, Value};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use sys::clock::Time;
 
@@ -290,14 +291,31 @@ impl State {
     /// All containers, newest first.
     pub(crate) fn containers(&self) -> Result<Vec<Record>> {
         let mut all = Vec::new();
-        for database in [self.durable(), self.run()?] {
-            all.extend(
-                database
-                    .read(|t| t.query("SELECT record FROM containers", &[], |row| decode(&row.text(0)?)))?,
-            );
-        }
-        all.sort_by_key(|record: &Record| std::cmp::Reverse(record.created_ns));
+        self.each_container(|record| {
+            all.push(record);
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(all)
+    }
+
+    /// Shows `visit` each container, newest first, until it breaks off. A record is large: one is decoded at a time.
+    pub(crate) fn each_container(
+        &self,
+        mut visit: impl FnMut(Record) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut rows: Vec<(i64, String)> = Vec::new();
+        for database in [self.durable(), self.run()?] {
+            let sql = "SELECT created, record FROM containers";
+            let row = |row: &db::Row<'_>| Ok::<_, Error>((row.int(0)?, row.text(1)?));
+            rows.append(&mut database.read(|t| t.query(sql, &[], row))?);
+        }
+        rows.sort_by_key(|(created_ns, _)| std::cmp::Reverse(*created_ns));
+        for (_, text) in rows {
+            if visit(decode(&text)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Finds a container by full id, name (with or without slash) or unambiguous id prefix, in
