@@ -8,6 +8,7 @@
 //!   containers/ID/       (0700)
 //!     ID-json.log[.N[.gz]]  exit.json      ID/  (0700)      config.json, alive, shim.sock
 //!     hosts hostname resolv.conf           trace/           --explain records
+//!                                          dns/ (0700) names/  read by resolvers, which are nobody's processes
 //! ```
 
 use crate::error::{Result, errno, io};
@@ -84,6 +85,21 @@ impl Paths {
     /// A file of trace records; `id` is checked by the caller to be a plain token.
     pub fn trace(&self, id: &str) -> PathBuf {
         self.run.join("trace").join(format!("{id}.jsonl"))
+    }
+
+    /// What resolvers read. Others do not get past the folder above; a resolver was given this one.
+    pub fn names(&self) -> PathBuf {
+        self.run.join("dns").join("names")
+    }
+
+    /// The same, made if it is missing.
+    pub fn make_names(&self) -> Result<PathBuf> {
+        let names = self.names();
+        if !names.is_dir() {
+            make(&self.run.join("dns"), 0o700)?;
+            make(&names, 0o755)?;
+        }
+        Ok(names)
     }
 
     fn locks(&self) -> PathBuf {

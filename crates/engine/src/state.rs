@@ -133,6 +133,9 @@ pub struct Task {
     /// Volumes that are mounted on the host for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<String>,
+    /// The links that it was started with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<crate::config::Link>,
 }
 
 impl Task {
@@ -318,6 +321,18 @@ impl State {
         Ok(())
     }
 
+    /// The containers that have links to others.
+    pub(crate) fn linking(&self) -> Result<Vec<Record>> {
+        // A row says nothing of links when it has none; in a label's text the quotes would be escaped.
+        let sql = r#"SELECT record FROM containers WHERE instr(record, '"links":[{') > 0"#;
+        let mut all = Vec::new();
+        for database in [self.durable(), self.run()?] {
+            let row = |row: &db::Row<'_>| decode::<Record>(&row.text(0)?);
+            all.append(&mut database.read(|t| t.query(sql, &[], row))?);
+        }
+        Ok(all)
+    }
+
     /// Finds a container by full id, name (with or without slash) or unambiguous id prefix, in
     /// this order, as Docker does.
     pub(crate) fn find(&self, word: &str) -> Result<Record> {
@@ -342,9 +357,27 @@ impl State {
         }
         match by_prefix.len() {
             1 => Ok(by_prefix.swap_remove(0)),
-            0 => Err(Error::not_found(format!("No such container: {word}"))),
+            0 => match name.split_once('/') {
+                Some((parent, alias)) => self.find_linked(word, parent, alias),
+                None => Err(Error::not_found(format!("No such container: {word}"))),
+            },
             _ => Err(Error::invalid(format!("Multiple IDs found with provided prefix: {word}"))),
         }
+    }
+
+    /// By the name of a link, `PARENT/ALIAS`.
+    fn find_linked(&self, word: &str, parent: &str, alias: &str) -> Result<Record> {
+        let gone = || Error::not_found(format!("No such container: {word}"));
+        let parent = if parent.contains('/') { Err(gone()) } else { self.find(parent).map_err(|_| gone()) }?;
+        let link = parent.host.links.iter().find(|link| link.alias == alias).ok_or_else(gone)?;
+        self.find(&link.container).map_err(|_| gone())
+    }
+
+    /// Those that run with a link to a container, which their tasks name.
+    pub(crate) fn tasks_linked_to(&self, id: &str) -> Result<Vec<String>> {
+        let sql = "SELECT id FROM tasks WHERE id <> ?1 AND instr(task, ?2) > 0";
+        let mark = format!("\"container\":\"{id}\"");
+        self.run()?.read(|t| t.query(sql, &[id.into(), (&mark).into()], |row| Ok(row.text(0)?)))
     }
 
     pub(crate) fn task(&self, id: &str) -> Result<Option<Task>> {

@@ -132,6 +132,12 @@ pub fn build(host_file: &[u8], path: &str, namespace: Namespace, overrides: &Ove
     out.into_bytes()
 }
 
+/// Whether the file or the options in its place say from how many dots on a name is asked as it is.
+pub fn sets_ndots(host_file: &[u8], options: &[String]) -> bool {
+    let parsed = parse(host_file);
+    option(if options.is_empty() { &parsed.options } else { options }, "ndots").is_some()
+}
+
 /// The header and the directives.
 fn body(conf: &Parsed) -> String {
     let mut out = String::with_capacity(512);

@@ -24,6 +24,7 @@ mod monitor;
 mod peer;
 mod poller;
 pub mod protocol;
+mod resolver;
 mod ring;
 mod spawn;
 mod splice;

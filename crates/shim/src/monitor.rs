@@ -18,6 +18,7 @@ use crate::config::{self, Settings};
 use crate::peer::{Asked, Peer};
 use crate::poller::{Event, Poller, Readiness};
 use crate::protocol::{Failure, FailureKind, Response};
+use crate::resolver::Resolver;
 use crate::splice::Ports;
 use crate::streams::Streams;
 use crate::table::Table;
@@ -56,6 +57,7 @@ pub struct Monitor {
     streams: Streams,
     ports: Ports,
     netns: Option<OwnedFd>,
+    resolver: Resolver,
     /// Detached trees of mounts, until the container is made.
     trees: Vec<OwnedFd>,
     task: Task,
@@ -110,6 +112,7 @@ impl Monitor {
             peers: Table::default(),
             ports: Ports::default(),
             netns: None,
+            resolver: Resolver::default(),
             trees: Vec::new(),
             task: Task::default(),
             execs: Execs::default(),
@@ -168,7 +171,8 @@ impl Monitor {
         // Past it, only clients that still read are waited for, each with a deadline of its own.
         let leaving = self.leaving_until_ns.filter(|&at| at > now);
         let (streams, task) = (self.streams.deadline_ns(), self.task.deadline_ns());
-        let deadlines = [streams, task, self.checks.deadline_ns(), self.idle_at_ns, leaving];
+        let (checks, resolver) = (self.checks.deadline_ns(), self.resolver.deadline_ns());
+        let deadlines = [streams, task, checks, resolver, self.idle_at_ns, leaving];
         deadlines.into_iter().flatten().min()
     }
 
@@ -183,6 +187,9 @@ impl Monitor {
         if self.checks.deadline_ns().is_some_and(|at| now >= at) {
             self.on_check_deadline(now);
             self.idle_at_ns = Some(now + IDLE_NS);
+        }
+        if self.resolver.deadline_ns().is_some_and(|at| now >= at) {
+            self.resolver.start(self.netns.as_ref().map(AsFd::as_fd));
         }
         if self.idle_at_ns.is_some_and(|at| now >= at) {
             self.idle_at_ns = None;
@@ -239,7 +246,10 @@ impl Monitor {
             self.on_init_ended(ended);
             return true;
         }
-        self.on_helper_ended(pid, ended) || self.streams.claim(pid, ended) || self.on_exec_ended(pid, ended)
+        self.resolver.on_ended(pid)
+            || self.on_helper_ended(pid, ended)
+            || self.streams.claim(pid, ended)
+            || self.on_exec_ended(pid, ended)
     }
 
     /// How a process ended whose start was reported only now.

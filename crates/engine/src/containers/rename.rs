@@ -30,6 +30,9 @@ impl Engine {
             let text = crate::state::encode(&attributes)?;
             std::fs::write(&path, text).map_err(crate::error::io("write the name for events"))?;
         }
+        if let Some(task) = self.state()?.task(&id)? {
+            self.tell_resolvers(&record, &task)?;
+        }
         self.tell(&record, "rename", &[("oldName", &format!("/{old}"))]);
         Ok(())
     }

@@ -5,16 +5,14 @@
 //! left, and goes with the next joining or leaving, at the latest with the task.
 
 use super::ports::port_maps;
-use super::{Membership, NetworkInfo, choose_route};
+use super::{Membership, NetworkInfo, RESOLV_CONF_HASH, choose_route, has_resolver};
 use crate::error::{Error, Kind, Result, io};
 use crate::state::{Record, Task};
 use crate::{Engine, NetworkMode};
 use net::{Netns, Network};
+use rustix::fd::AsFd;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-
-/// The longest hosts file that is edited.
-const HOSTS_MAX: u64 = 1 << 20;
 
 /// Which container joins which network.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +39,8 @@ impl Engine {
                 format!("endpoint with name {} already exists in network {}", record.name, network.name);
             return Err(Error::new(Kind::Forbidden, text));
         }
+        memberships.insert(network.name.clone(), joining.wish.clone());
+        record.networks = Some(memberships);
         if let Some(mut task) = self.running_task(&id)? {
             let leave = task.endpoints.iter().any(|e| e.network == network.id);
             if leave {
@@ -53,8 +53,6 @@ impl Engine {
                 return Err(e);
             }
         }
-        memberships.insert(network.name, joining.wish.clone());
-        record.networks = Some(memberships);
         self.state()?.update(&record)
     }
 
@@ -116,10 +114,35 @@ impl Engine {
         if moved {
             self.move_ports(record, task)?;
         }
+        self.resolve_live(record, task, &netns)?;
+        self.tell_parents(record, task)?;
         match task.endpoints.last() {
             Some(endpoint) => self.edit_hosts(record, Some(endpoint.address), None),
             None => Ok(()),
         }
+    }
+
+    /// The names of a container that joins while it runs; with its first user-defined network it gets a resolver, and
+    /// asks it unless somebody has edited its file.
+    fn resolve_live(&self, record: &Record, task: &Task, netns: &Netns) -> Result<()> {
+        if has_resolver(task) && !self.is_resolved(&record.id) {
+            let sockets = net::resolver::listen(netns.as_fd())?;
+            let mut shim = shim::client::Connection::connect(&self.paths().task(&record.id))
+                .map_err(|e| Error::internal("find the shim", &e))?;
+            self.hand_resolver(record, &sockets, &mut shim)
+                .map_err(|e| Error::internal("hand over the resolver's sockets", &e))?;
+            let folder = self.paths().container(&record.id);
+            let (path, hash) = (folder.join("resolv.conf"), folder.join(RESOLV_CONF_HASH));
+            let now = std::fs::read(&path).map_err(io("read resolv.conf"))?;
+            let ours = std::fs::read_to_string(&hash).unwrap_or_default();
+            if oci::Digest::sha256(&now).to_string() == ours {
+                let text = super::resolv_conf(&record.host.network, &record.host.dns, true)?;
+                std::fs::write(&hash, oci::Digest::sha256(&text).to_string())
+                    .and_then(|()| std::fs::write(&path, &text))
+                    .map_err(io("write resolv.conf"))?;
+            }
+        }
+        self.tell_resolvers(record, task)
     }
 
     fn leave(&self, record: &Record, task: &mut Task, network: &str) -> Result<()> {
@@ -138,10 +161,14 @@ impl Engine {
         task.endpoints.remove(at);
         let moved = choose_route(&mut task.endpoints);
         if let Some(next) = task.endpoints.iter_mut().find(|e| e.default_route && moved) {
-            next.ports = gone.ports;
+            next.ports.clone_from(&gone.ports);
             Network::set_default_route(&netns, &next.link, next.gateway)?;
         }
+        let names = self.withdraw_names([&gone])?;
         self.state()?.put_task(&record.id, task)?;
+        drop(names);
+        // Where its own resolver looks now.
+        self.tell_resolvers(record, task)?;
         self.state()?.free_address(bridge.key(), &record.id)?;
         if let Some(next) = task.endpoints.iter().find(|e| e.default_route && moved && !e.ports.is_empty()) {
             bridge.network.publish(&port_maps(next))?;
@@ -149,27 +176,17 @@ impl Engine {
         self.edit_hosts(record, None, Some(gone.address))
     }
 
-    /// The container's file is edited in place, because it is mounted; what the container wrote into it stays. It may
-    /// have written anything: lines are bytes, and a file longer than any of ours is left alone.
     fn edit_hosts(&self, record: &Record, add: Option<Ipv4Addr>, remove: Option<Ipv4Addr>) -> Result<()> {
-        let path = self.paths().container(&record.id).join("hosts");
-        let mut text = Vec::new();
-        let file = std::fs::File::open(&path).map_err(io("open hosts"))?;
-        std::io::Read::read_to_end(&mut std::io::Read::take(file, HOSTS_MAX + 1), &mut text)
-            .map_err(io("read hosts"))?;
-        if text.len() as u64 > HOSTS_MAX {
-            return Ok(());
-        }
         let gone = remove.map(|address| format!("{address}\t"));
-        let stays = |line: &&[u8]| gone.as_ref().is_none_or(|gone| !line.starts_with(gone.as_bytes()));
-        let mut text = text.split_inclusive(|b| *b == b'\n').filter(stays).collect::<Vec<_>>().concat();
         let hostname = crate::spec::hostname(record, &crate::system::host_name());
         let domainname = &record.config.domainname;
         let names = net::hosts::Hosts { hostname: &hostname, domainname, ..net::hosts::Hosts::default() };
-        if let Some(address) = add {
-            text.extend_from_slice(format!("{address}\t{}\n", net::hosts::names(&names)).as_bytes());
-        }
-        std::fs::write(&path, text).map_err(io("write hosts"))
+        self.edit_hosts_file(record, |lines| {
+            lines.retain(|line| gone.as_ref().is_none_or(|gone| !line.starts_with(gone.as_bytes())));
+            if let Some(address) = add {
+                lines.push(format!("{address}\t{}\n", net::hosts::names(&names)).into_bytes());
+            }
+        })
     }
 
     /// Published ports lead to where the default route goes.

@@ -5,13 +5,18 @@
 //! made or taken away twice. What changes the host happens under the `network` lock. A task's endpoints are noted
 //! before they are made, so that their end is driven by the row.
 
+mod default;
+mod links;
 mod live;
 mod manage;
+mod names;
 mod ports;
 pub(crate) mod records;
 
+pub(crate) use links::Linked;
 pub use live::Joining;
 pub use manage::{CreateNetwork, NetworkInfo, Pool, PruneNetworks};
+pub(crate) use names::has_resolver;
 pub use records::{Membership, NetworkRecord};
 
 use crate::config::Dns;
@@ -20,11 +25,13 @@ use crate::state::{Record, Task, TaskEndpoint};
 use crate::{Engine, NetworkMode};
 use net::{BridgeConfig, EndpointConfig, Ipam, Netns, NetnsCreation, Network, PortMap, Subnet};
 use ports::{bind, port_maps, published, shim_port};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The default network's name, also in the table of addresses.
 const DEFAULT: &str = "bridge";
+/// In a container's folder: the digest of the `resolv.conf` that was written last.
+pub(crate) const RESOLV_CONF_HASH: &str = "resolv.conf.hash";
 const MTU: &str = "com.docker.network.driver.mtu";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -38,6 +45,8 @@ pub(crate) struct Connected {
     pub sockets: Vec<OwnedFd>,
     /// What the shim does with each.
     pub ports: Vec<shim::config::Port>,
+    /// Where the container asks for names.
+    pub resolver: Option<net::resolver::Listening>,
 }
 
 /// A network that is open, with what its row says; the default one has no row.
@@ -45,6 +54,9 @@ pub(crate) struct Connected {
 struct Bridge {
     network: Network,
     record: Option<NetworkRecord>,
+    /// Of the default one: the part of its subnet that containers get, and whether they are kept apart.
+    range: Option<Subnet>,
+    isolated: bool,
 }
 
 impl Bridge {
@@ -67,12 +79,12 @@ impl Bridge {
 
     fn isolates(&self) -> bool {
         let icc = self.record.as_ref().and_then(|r| r.options.get(ICC));
-        icc.is_some_and(|icc| icc.parse() == Ok(false))
+        self.isolated || icc.is_some_and(|icc| icc.parse() == Ok(false))
     }
 
     fn ipam(&self) -> Ipam {
         let ipam = self.network.ipam();
-        let range = self.record.as_ref().and_then(|r| r.range.parse().ok());
+        let range = self.record.as_ref().and_then(|r| r.range.parse().ok()).or(self.range);
         range.map_or(ipam.clone(), |range: Subnet| ipam.with_range(range))
     }
 
@@ -137,8 +149,13 @@ impl Engine {
         drop(lock);
         let primary = task.endpoints.iter().position(|e| e.default_route);
         let bound = match primary {
-            Some(at) => bind(&bridges[at].network, record, task.endpoints[at].address)
-                .map_err(|message| connectivity(record, &task.endpoints[at], &message))?,
+            Some(at) => bind(
+                &bridges[at].network,
+                record,
+                task.endpoints[at].address,
+                self.default_host_ip(bridges[at].name()),
+            )
+            .map_err(|message| connectivity(record, &task.endpoints[at], &message))?,
             None => Vec::new(),
         };
         let netns = netns.finish()?;
@@ -158,7 +175,9 @@ impl Engine {
                 .map_err(|e| connectivity(record, &task.endpoints[at], &e.docker_message()))?;
         }
         let ports = maps.iter().map(shim_port).collect();
-        Ok(Connected { netns: Some(netns), sockets: bound.into_iter().map(|b| b.socket).collect(), ports })
+        let resolver = has_resolver(task).then(|| net::resolver::listen(netns.as_fd())).transpose()?;
+        let sockets = bound.into_iter().map(|b| b.socket).collect();
+        Ok(Connected { netns: Some(netns), sockets, ports, resolver })
     }
 
     /// With the network lock held: an address for a container, as an endpoint that is to be made.
@@ -192,10 +211,14 @@ impl Engine {
         })
     }
 
-    /// `--add-host`, with the default bridge's address in place of `host-gateway`.
+    /// `--add-host`, with the default bridge's address, or that of the settings, in place of `host-gateway`.
     pub(crate) fn extra_hosts(&self, dns: &Dns, task: &Task) -> Result<Vec<(String, IpAddr)>> {
         let one = |entry: &String| {
             let (name, address) = entry.split_once([':', '=']).unwrap_or((entry, ""));
+            let gateways = self.host_gateways();
+            if address == "host-gateway" && !gateways.is_empty() {
+                return Ok(gateways.into_iter().map(|address| (name.to_string(), address)).collect());
+            }
             let address = match address {
                 "host-gateway" => IpAddr::V4(
                     match task.endpoints.iter().find(|endpoint| endpoint.network_name == DEFAULT) {
@@ -212,26 +235,25 @@ impl Engine {
                     .parse()
                     .map_err(|_| Error::invalid(format!("invalid IP address in add-host: {text:?}")))?,
             };
-            Ok((name.to_string(), address))
+            Ok(vec![(name.to_string(), address)])
         };
-        dns.extra_hosts.iter().map(one).collect()
+        let all: Result<Vec<Vec<_>>> = dns.extra_hosts.iter().map(one).collect();
+        all.map(|lists| lists.into_iter().flatten().collect())
     }
 
     /// Opens a network by name or id, with the network lock held; after a flush of the ruleset publishes again
     /// what runs.
     fn open_bridge(&self, name: &str) -> Result<Bridge> {
-        let (record, reserved) = if name == DEFAULT || name == network_id(DEFAULT) {
+        let is_default = name == DEFAULT || name == network_id(DEFAULT);
+        let (record, config) = if is_default {
             // The default bridge takes a pool with its first use only.
-            let route = net::route::RouteSocket::open()?;
-            let there = route.link(Network::DEFAULT_BRIDGE)?.is_some();
-            (None, if there { Vec::new() } else { self.reserved()? })
+            (None, self.default_bridge()?)
         } else {
             let found = self.state()?.networks()?.into_iter().find(|n| n.name == name || n.id == name);
-            (Some(found.ok_or_else(|| not_found(name))?), Vec::new())
-        };
-        let config = match &record {
-            Some(record) => bridge_config(record)?,
-            None => BridgeConfig { reserved, ..BridgeConfig::default() },
+            let found = found.ok_or_else(|| not_found(name))?;
+            let forward = self.settings().switch("ip-forward") != Some(false);
+            let config = BridgeConfig { forward, ..bridge_config(&found)? };
+            (Some(found), config)
         };
         let opened = Network::open(&config)?;
         for warning in &opened.warnings {
@@ -240,7 +262,9 @@ impl Engine {
         if opened.ruleset == net::Installed::Fresh {
             self.publish_again(&opened.network)?;
         }
-        Ok(Bridge { network: opened.network, record })
+        let range = if is_default { self.default_range() } else { None };
+        let isolated = is_default && self.settings().switch("icc") == Some(false);
+        Ok(Bridge { network: opened.network, record, range, isolated })
     }
 
     /// The subnets of the networks that have a row.
@@ -336,30 +360,6 @@ impl Engine {
         bridge.network.unpublish(&maps)?;
         bridge.network.flush_connections(endpoint.address)?;
         Ok(())
-    }
-
-    /// Who is in a network now: each name by which it is found there, with its addresses. A container's name, its
-    /// short id, its aliases, its host name.
-    pub fn names(&self, network: &str) -> Result<Vec<(String, Vec<IpAddr>)>> {
-        let mut all: Vec<(String, Vec<IpAddr>)> = Vec::new();
-        for (id, task) in self.state()?.tasks()? {
-            let Some(endpoint) = task.endpoints.iter().find(|e| e.network == network) else { continue };
-            let Ok(record) = self.state()?.find(&id) else { continue };
-            let aliases = record.memberships().remove(&endpoint.network_name).unwrap_or_default().aliases;
-            let mut names = vec![record.name.clone(), id[..12].to_string()];
-            names.extend(aliases);
-            names.push(record.config.hostname.clone());
-            names.retain(|name| !name.is_empty());
-            for name in names {
-                let address = IpAddr::V4(endpoint.address);
-                match all.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, addresses)) if addresses.contains(&address) => {}
-                    Some((_, addresses)) => addresses.push(address),
-                    None => all.push((name, vec![address])),
-                }
-            }
-        }
-        Ok(all)
     }
 }
 
@@ -464,20 +464,16 @@ pub fn network_id(name: &str) -> String {
     oci::Digest::sha256(format!("tare network {name}").as_bytes()).hex().to_string()
 }
 
-/// A container's `resolv.conf`.
-pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns) -> Result<Vec<u8>> {
-    let address = |text: &String| {
-        text.parse::<IpAddr>().map_err(|_| {
-            Error::invalid(format!("bad nameserver address {text}: ParseAddr({text:?}): unable to parse IP"))
-        })
-    };
-    let servers = dns.servers.iter().map(address).collect::<Result<Vec<_>>>()?;
+/// A container's `resolv.conf`; `resolver`: it asks one of ours.
+pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns, resolver: bool) -> Result<Vec<u8>> {
+    let servers = names::parse_servers(dns)?;
     let read = |path: &str| std::fs::read(path).unwrap_or_default();
     let host = read("/etc/resolv.conf");
-    let path = net::resolv::source_path(&host);
+    let path = if resolver { "/etc/resolv.conf" } else { net::resolv::source_path(&host) };
     let host = if path == "/etc/resolv.conf" { host } else { read(path) };
     let namespace = match network {
         NetworkMode::Host => net::resolv::Namespace::Host,
+        _ if resolver => net::resolv::Namespace::Resolver,
         NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) => {
             net::resolv::Namespace::Own { ipv6: false }
         }

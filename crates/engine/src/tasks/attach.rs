@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a shim may take to answer: it never blocks, so that more means that it is stopped.
-pub(super) const SHIM_PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const SHIM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which streams a client wants.
 #[derive(Debug, Clone, Copy, Default)]

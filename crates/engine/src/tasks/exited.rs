@@ -194,6 +194,7 @@ impl Engine {
             }
             _ => {}
         }
+        let _names = self.forget_names(id, task)?;
         self.state()?.end_task(id, next)
     }
 }

@@ -142,6 +142,7 @@ impl Monitor {
         }
         drop(step);
         self.ports.close();
+        self.resolver.stop();
         self.netns = None;
         self.place.listener = None;
         // A new shim may make its own as soon as the lock is free.

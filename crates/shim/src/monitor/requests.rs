@@ -5,9 +5,11 @@
 use super::{Asked, Monitor};
 use crate::attach::Attached;
 use crate::protocol::{self, FailureKind, Frame, Request, Response, TaskStatus};
+use crate::resolver::Wanted;
 use crate::streams::MAX_ATTACHED;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Requests of one connection that wait for the container's end.
@@ -28,6 +30,7 @@ impl Monitor {
             Request::Hold { netns, ports, mounts } => {
                 self.hold(asked, netns, (usize::from(ports), usize::from(mounts)), fds)
             }
+            Request::Resolve { folder, file, inside } => self.resolve(asked, folder, file, inside, fds),
             Request::Create => self.create(asked),
             Request::Start => self.start(asked),
             Request::Attach { stdin, stdout, stderr } => self.attach(asked, stdin, stdout, stderr),
@@ -68,6 +71,20 @@ impl Monitor {
         }
         self.ports.hold(fds.by_ref().take(ports).collect());
         self.trees.extend(fds);
+        self.respond(asked, &Response::Done);
+    }
+
+    fn resolve(&mut self, asked: Asked, folder: PathBuf, file: String, inside: bool, fds: Vec<OwnedFd>) {
+        let Ok([udp, tcp]) = <[OwnedFd; 2]>::try_from(fds) else {
+            return self.fail(asked, FailureKind::Invalid, "a resolver has two sockets");
+        };
+        if self.task.has_ended() || self.netns.is_none() {
+            return self.fail(asked, FailureKind::NotRunning, "the container has no network of its own");
+        }
+        self.resolver.want(Wanted { udp, tcp, folder, file, inside });
+        if self.task.is_running() {
+            self.resolver.start(self.netns.as_ref().map(AsFd::as_fd));
+        }
         self.respond(asked, &Response::Done);
     }
 

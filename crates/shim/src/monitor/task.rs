@@ -99,6 +99,11 @@ impl Task {
         if self.ended.is_some() { 0 } else { self.init.as_ref().map_or(0, |i| i.pid) }
     }
 
+    /// Its program runs.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running)
+    }
+
     /// The same for `State`.
     pub(super) fn running_pid(&self) -> i32 {
         self.pid()
@@ -373,6 +378,7 @@ impl Monitor {
         if self.task.ended.is_some() {
             return self.begin_exit();
         }
+        self.resolver.start(self.netns.as_ref().map(AsFd::as_fd));
         self.begin_checks();
     }
 
@@ -415,6 +421,7 @@ impl Monitor {
             let _ = group.delete();
         }
         self.ports.close();
+        self.resolver.stop();
         self.netns = None;
     }
 

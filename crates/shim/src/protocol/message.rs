@@ -3,6 +3,7 @@
 use super::ProtocolError;
 use crate::exit::ExitRecord;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::path::PathBuf;
 
 /// What is asked of a shim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,18 @@ pub enum Request {
         /// That many trees follow; they continue `Config::mounts`.
         #[serde(default)]
         mounts: u16,
+    },
+    /// From the start of its program on, a child of the shim answers what the container asks at 127.0.0.11. The frame
+    /// carries two sockets of the container's network namespace, one for datagrams and one that listens. Before
+    /// `Create` or later. Answer: `Done`.
+    Resolve {
+        /// The folder of names (crate `dns`).
+        folder: PathBuf,
+        /// The container's file in it.
+        file: String,
+        /// Servers are asked from the container's network namespace, else from the host's.
+        #[serde(default)]
+        inside: bool,
     },
     /// Make the container and leave its init before `execve`. Answer: `Created`. On failure nothing is left
     /// behind and the shim ends.
