@@ -133,6 +133,9 @@ pub struct Task {
     /// Volumes that are mounted on the host for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<String>,
+    /// The container whose network it is in, when that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
     /// The links that it was started with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<crate::config::Link>,
@@ -378,6 +381,16 @@ impl State {
         let sql = "SELECT id FROM tasks WHERE id <> ?1 AND instr(task, ?2) > 0";
         let mark = format!("\"container\":\"{id}\"");
         self.run()?.read(|t| t.query(sql, &[id.into(), (&mark).into()], |row| Ok(row.text(0)?)))
+    }
+
+    /// Whether somebody runs in a container's network.
+    pub(crate) fn is_joined(&self, id: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM tasks WHERE id <> ?1 AND instr(task, ?2) > 0 LIMIT 1";
+        let mark = format!("\"joined\":\"{id}\"");
+        let found = self.run()?.read(|t| {
+            t.query_one(sql, &[id.into(), (&mark).into()], |row| row.int(0).map_err(Error::from))
+        })?;
+        Ok(found.is_some())
     }
 
     pub(crate) fn task(&self, id: &str) -> Result<Option<Task>> {

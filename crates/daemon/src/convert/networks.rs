@@ -14,9 +14,7 @@ pub(super) fn mode(word: &str) -> Result<NetworkMode, Refusal> {
         "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
-        other if other.starts_with("container:") => {
-            Err(Refusal::later("HostConfig.NetworkMode: sharing another container's network"))
-        }
+        other if other.starts_with("container:") => Ok(NetworkMode::Container(other.to_owned())),
         other => Ok(NetworkMode::Named(other.to_owned())),
     }
 }
@@ -27,6 +25,17 @@ pub(super) fn wanted(
     own: &NetworkMode,
 ) -> Result<Option<BTreeMap<String, Membership>>, Refusal> {
     let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
+    if own.joined().is_some() {
+        for settings in endpoints.into_iter().flat_map(BTreeMap::values).flatten() {
+            if membership(settings)?.address.is_some() {
+                let name = own.as_str();
+                return Err(Refusal::bad_request(format!(
+                    "invalid config for network {name}: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
+                )));
+            }
+        }
+        return Ok(None);
+    }
     let mut all = BTreeMap::from([(own.as_str().to_owned(), Membership::default())]);
     for (name, settings) in endpoints.into_iter().flatten() {
         let wish = settings.as_ref().map(membership).transpose()?.unwrap_or_default();

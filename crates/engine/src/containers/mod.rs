@@ -159,6 +159,8 @@ pub struct Container {
     pub links: Vec<String>,
     /// Names that it has by links of others, `PARENT/ALIAS`; only in lists.
     pub link_names: Vec<String>,
+    /// Where the files of its network are: `containers/ID`, its own or that of whom it has joined.
+    pub network_files: std::path::PathBuf,
     /// `containers/ID`.
     pub data_dir: std::path::PathBuf,
     /// Its json-file log; empty with another driver.
@@ -347,6 +349,7 @@ impl Engine {
         let links = links.collect();
         Ok(Container {
             links,
+            network_files: self.network_files(&record),
             link_names: Vec::new(),
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),

@@ -136,7 +136,7 @@ impl Engine {
             let now = std::fs::read(&path).map_err(io("read resolv.conf"))?;
             let ours = std::fs::read_to_string(&hash).unwrap_or_default();
             if oci::Digest::sha256(&now).to_string() == ours {
-                let text = super::resolv_conf(&record.host.network, &record.host.dns, true)?;
+                let text = super::resolv_conf(&record.host.network, &self.dns_of(record), true)?;
                 std::fs::write(&hash, oci::Digest::sha256(&text).to_string())
                     .and_then(|()| std::fs::write(&path, &text))
                     .map_err(io("write resolv.conf"))?;
@@ -209,7 +209,7 @@ impl Engine {
     }
 }
 
-fn open_netns(task: &Task) -> Result<Netns> {
+pub(super) fn open_netns(task: &Task) -> Result<Netns> {
     let netns = Netns::open(&PathBuf::from(format!("/proc/{}/ns/net", task.pid)))?;
     let stat = sys::process::Stat::read(&task.pid.to_string())?;
     if stat.start_time != task.pid_start {
@@ -220,6 +220,9 @@ fn open_netns(task: &Task) -> Result<Netns> {
 
 fn check_modes(record: &Record, network: &NetworkInfo) -> Result<()> {
     let text = match (&record.host.network, network.name.as_str()) {
+        (NetworkMode::Container(_), _) => {
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        }
         (NetworkMode::Host, _) | (_, "host") => {
             "container cannot be disconnected from host network or connected to host network"
         }

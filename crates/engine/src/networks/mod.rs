@@ -6,6 +6,7 @@
 //! before they are made, so that their end is driven by the row.
 
 mod default;
+pub(crate) mod joined;
 mod links;
 mod live;
 mod manage;
@@ -342,9 +343,18 @@ impl Engine {
 
     /// Takes a task's published ports away. The addresses are freed with the row; the veth pairs go with the
     /// namespace, whose last descriptor the shim closes.
-    pub(crate) fn disconnect(&self, task: &Task) -> Result<()> {
+    pub(crate) fn disconnect(&self, id: &str, task: &Task) -> Result<()> {
         for endpoint in &task.endpoints {
             self.unpublish(endpoint)?;
+        }
+        // The address is somebody else's next: it must not stay with those who have joined and still run.
+        if !task.endpoints.is_empty() && self.state()?.is_joined(id)? {
+            for endpoint in task.endpoints.iter().filter(|e| !e.host_link.is_empty()) {
+                let lock = self.paths().lock("network")?;
+                let bridge = self.open_bridge(&endpoint.network)?;
+                drop(lock);
+                bridge.network.detach(&endpoint.host_link)?;
+            }
         }
         Ok(())
     }
@@ -474,7 +484,7 @@ pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns, resolver: bool) -> R
     let namespace = match network {
         NetworkMode::Host => net::resolv::Namespace::Host,
         _ if resolver => net::resolv::Namespace::Resolver,
-        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) => {
+        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) | NetworkMode::Container(_) => {
             net::resolv::Namespace::Own { ipv6: false }
         }
     };
