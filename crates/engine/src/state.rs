@@ -10,6 +10,7 @@ use crate::mounts::MountPoint;
 use crate::paths::Paths;
 use db::{Database, Durability, Migration, Value};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use sys::clock::Time;
 
@@ -320,13 +321,42 @@ impl State {
     /// All containers, newest first.
     pub(crate) fn containers(&self) -> Result<Vec<Record>> {
         let mut all = Vec::new();
+        self.each_container(|record| {
+            all.push(record);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(all)
+    }
+
+    /// Shows `visit` each container, newest first, until it breaks off. A record is large: one is decoded at a time.
+    pub(crate) fn each_container(
+        &self,
+        mut visit: impl FnMut(Record) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut rows: Vec<(i64, String)> = Vec::new();
         for database in [self.durable(), self.run()?] {
-            all.extend(
-                database
-                    .read(|t| t.query("SELECT record FROM containers", &[], |row| decode(&row.text(0)?)))?,
-            );
+            let sql = "SELECT created, record FROM containers";
+            let row = |row: &db::Row<'_>| Ok::<_, Error>((row.int(0)?, row.text(1)?));
+            rows.append(&mut database.read(|t| t.query(sql, &[], row))?);
         }
-        all.sort_by_key(|record: &Record| std::cmp::Reverse(record.created_ns));
+        rows.sort_by_key(|(created_ns, _)| std::cmp::Reverse(*created_ns));
+        for (_, text) in rows {
+            if visit(decode(&text)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The containers that have links to others.
+    pub(crate) fn linking(&self) -> Result<Vec<Record>> {
+        // A row says nothing of links when it has none; in a label's text the quotes would be escaped.
+        let sql = r#"SELECT record FROM containers WHERE instr(record, '"links":[{') > 0"#;
+        let mut all = Vec::new();
+        for database in [self.durable(), self.run()?] {
+            let row = |row: &db::Row<'_>| decode::<Record>(&row.text(0)?);
+            all.append(&mut database.read(|t| t.query(sql, &[], row))?);
+        }
         Ok(all)
     }
 

@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::state::{Record, Task};
 use crate::{ContainerConfig, Engine, HostConfig, NetworkMode};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 
 pub use crate::state::PublishedPort;
 pub use changes::{Change, ChangeKind};
@@ -247,30 +248,43 @@ impl Engine {
 
     /// The containers that pass the filter, newest first.
     pub fn list_containers(&self, filter: &ListFilter) -> Result<Vec<Container>> {
-        let mut tasks: std::collections::HashMap<String, Task> = self.state()?.tasks()?.into_iter().collect();
         let mut found = Vec::new();
-        let records = self.state()?.containers()?;
-        let names: Vec<(String, String)> = records.iter().flat_map(links_of).collect();
-        for record in records {
+        self.each_container(filter, |container| {
+            found.push(container);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Shows `visit` the containers that pass the filter, newest first, without keeping them all.
+    pub fn each_container(
+        &self,
+        filter: &ListFilter,
+        mut visit: impl FnMut(Container) -> Result<()>,
+    ) -> Result<()> {
+        let mut tasks: std::collections::HashMap<String, Task> = self.state()?.tasks()?.into_iter().collect();
+        let linking = self.state()?.linking()?;
+        let names: Vec<(String, String)> = linking.iter().flat_map(links_of).collect();
+        let mut count = 0;
+        self.state()?.each_container(|record| {
             let task = tasks.remove(&record.id);
             let mut container = self.describe(record, task)?;
             if container.late || container.state.status == Status::Dead {
                 container = match self.end_dead(container) {
                     Ok(container) => container,
-                    Err(e) if e.kind == crate::Kind::NotFound => continue,
+                    Err(e) if e.kind == crate::Kind::NotFound => return Ok(ControlFlow::Continue(())),
                     Err(e) => return Err(e),
                 };
             }
             let own = names.iter().filter(|(id, _)| *id == container.id);
             container.link_names = own.map(|(_, name)| name.clone()).collect();
             if self.passes(&container, filter)? {
-                found.push(container);
-                if filter.limit > 0 && found.len() == filter.limit {
-                    break;
-                }
+                visit(container)?;
+                count += 1;
             }
-        }
-        Ok(found)
+            let enough = filter.limit > 0 && count == filter.limit;
+            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
     }
 
     fn passes(&self, c: &Container, filter: &ListFilter) -> Result<bool> {
