@@ -106,9 +106,10 @@ impl Engine {
 
     fn container_usage(&self) -> Result<Vec<(Container, String, Sizes)>> {
         let all = self.list_containers(&ListFilter { all: true, ..ListFilter::default() })?;
-        let words = self.image_words(&all);
+        let mut words = self.image_words();
         let mut found = Vec::with_capacity(all.len());
-        for (container, word) in all.into_iter().zip(words) {
+        for container in all {
+            let word = words.of(&container);
             match self.container_sizes(&container.id) {
                 Ok(sizes) => found.push((container, word, sizes)),
                 // It was removed meanwhile.
