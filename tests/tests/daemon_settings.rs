@@ -130,8 +130,7 @@ fn nothing_is_filtered(host: &TestHost, engine: Engine) {
 fn registries_are_as_they_are_set(host: &TestHost, engine: Engine) {
     let info = |template: &str| host.cli(engine, &["info", "-f", template]).ok().trim().to_owned();
     assert_eq!(info("{{json .RegistryConfig.Mirrors}}"), r#"["http://127.0.0.1:5000/"]"#);
-    let own = r#"{"Mirrors":[],"Name":"reg.test:5001","Official":false,"Secure":false}"#;
-    assert_eq!(info(r#"{{json (index .RegistryConfig.IndexConfigs "reg.test:5001")}}"#), own);
+    assert_eq!(info(r#"{{(index .RegistryConfig.IndexConfigs "reg.test:5001").Secure}}"#), "false");
     assert_eq!(
         info("{{.HTTPProxy}} {{.HTTPSProxy}} {{.NoProxy}}"),
         "http://127.0.0.1:1 http://xxxxx:xxxxx@127.0.0.1:1 10.0.0.0/8"
@@ -164,7 +163,7 @@ fn a_machine_is_as_it_is_set(host: &TestHost, engine: Engine) {
     assert_eq!(host.cli(engine, &["exec", "box", "cat", "/proc/1/comm"]).ok().trim(), "docker-init");
     let info = host.cli(
         engine,
-        &["info", "-f", "{{json .CDISpecDirs}} {{.Driver}} {{.DefaultRuntime}} {{.LiveRestoreEnabled}}"],
+        &["info", "-f", "{{len .CDISpecDirs}} {{.Driver}} {{.DefaultRuntime}} {{.LiveRestoreEnabled}}"],
     );
-    assert_eq!(info.ok().trim(), "[] overlayfs runc true");
+    assert_eq!(info.ok().trim(), "0 overlayfs runc true");
 }

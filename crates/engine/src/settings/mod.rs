@@ -214,13 +214,17 @@ fn conflicts(flat: &[(&'static Key, &Value)], given: &Given) -> std::result::Res
 }
 
 impl Settings {
-    /// These, with the values of others where they may change while containers run.
+    /// These, with the values of others where they may change while containers run. As dockerd: what is not said any
+    /// more stays as it was, but for numbers and features.
     pub(crate) fn with_reloaded(&self, others: &Settings) -> Settings {
         let mut settings = self.clone();
         for key in keys().iter().filter(|key| key.reloads) {
             match others.values.get(key.name) {
                 Some(value) => drop(settings.values.insert(key.name, value.clone())),
-                None => drop(settings.values.remove(key.name)),
+                None if key.name.starts_with("max-") || key.name == "features" => {
+                    settings.values.remove(key.name);
+                }
+                None => {}
             }
         }
         settings
