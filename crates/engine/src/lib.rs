@@ -37,7 +37,7 @@ pub mod volumes;
 
 pub use config::{
     ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig,
-    Limits, LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
+    Limits, Link, LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
 pub use containers::{Container, EndpointState, ListFilter, NetworkState, State, Status};
 pub use error::{Error, Kind, Result};

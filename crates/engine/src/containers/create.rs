@@ -49,6 +49,7 @@ impl Engine {
                 *mode = format!("container:{}", found.id);
             }
         }
+        host.links = self.resolve_links(&host.network, std::mem::take(&mut host.links))?;
         if host.namespaces.uts == "host" && !config.hostname.is_empty() {
             return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
         }

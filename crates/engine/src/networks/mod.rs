@@ -6,12 +6,14 @@
 //! before they are made, so that their end is driven by the row.
 
 mod default;
+mod links;
 mod live;
 mod manage;
 mod names;
 mod ports;
 pub(crate) mod records;
 
+pub(crate) use links::Linked;
 pub use live::Joining;
 pub use manage::{CreateNetwork, NetworkInfo, Pool, PruneNetworks};
 pub(crate) use names::has_resolver;
