@@ -49,6 +49,11 @@ impl Output {
         self
     }
 
+    /// Standard error without Tare's hints, which stand on lines of their own below Docker's text.
+    pub fn said(&self) -> String {
+        self.stderr.split_inclusive('\n').filter(|line| !line.starts_with("hint: ")).collect()
+    }
+
     /// Both streams, for texts that one of several engines writes to the other stream.
     pub fn both(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)

@@ -51,6 +51,12 @@ pub enum Error {
     /// JSON of another shape than expected.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// A name that is empty would make another path than was meant.
+    #[error("invalid {kind} name or ID: value is empty")]
+    EmptyName {
+        /// `container`, `network` or `volume`.
+        kind: &'static str,
+    },
     /// The request cannot be put into HTTP: a name or header with control characters.
     #[error("the request cannot be sent")]
     Request(#[from] http::Error),

@@ -89,6 +89,7 @@ fn engine_text(error: &api::Error) -> String {
         api::Error::Connect { endpoint, .. } => {
             format!("Cannot connect to the Docker daemon at {endpoint}. Is the docker daemon running?")
         }
+        api::Error::EmptyName { .. } => error.to_string(),
         other => format!("error during connect: {}", chain(other)),
     }
 }

@@ -1,6 +1,7 @@
 //! `network create`, `ls`, `rm`, `connect`, `disconnect`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use api::network::{
@@ -54,7 +55,7 @@ fn words(parsed: &Parsed, flag: &str) -> Vec<String> {
     parsed.list(flag).iter().flat_map(|list| list.split(',')).map(str::to_owned).collect()
 }
 
-/// One pool for each `--subnet`; the others go to the subnet that they lie in, which the engine checks.
+/// One pool for each `--subnet`; the others go to the subnet that they lie in, as Docker's CLI finds it.
 fn pools(parsed: &Parsed) -> Result<Vec<IpamConfig>, Error> {
     let (subnets, ranges, gateways) =
         (words(parsed, "subnet"), words(parsed, "ip-range"), words(parsed, "gateway"));
@@ -62,34 +63,87 @@ fn pools(parsed: &Parsed) -> Result<Vec<IpamConfig>, Error> {
         let text = "every ip-range or gateway must have a corresponding subnet";
         return Err(Error::failed(text));
     }
-    let family = |text: &str| text.contains(':');
-    let mut pools: Vec<IpamConfig> =
-        subnets.into_iter().map(|subnet| IpamConfig { subnet, ..IpamConfig::default() }).collect();
-    for (list, slot) in [(ranges, 0), (gateways, 1)] {
-        for text in list {
-            let fits = |pool: &&mut IpamConfig| {
-                let taken = if slot == 0 { &pool.ip_range } else { &pool.gateway };
-                taken.is_empty() && family(&pool.subnet) == family(&text)
-            };
-            let Some(pool) = pools.iter_mut().find(fits) else {
-                let what = if slot == 0 { "range" } else { "gateway" };
-                return Err(Error::failed(format!("no matching subnet for {what} {text}")));
-            };
-            *(if slot == 0 { &mut pool.ip_range } else { &mut pool.gateway }) = text;
+    let mut pools: Vec<IpamConfig> = Vec::new();
+    for subnet in subnets {
+        for other in &pools {
+            if contains(&other.subnet, network(&subnet)?.0)? || contains(&subnet, network(&other.subnet)?.0)?
+            {
+                return Err(Error::failed("multiple overlapping subnet configuration is not supported"));
+            }
         }
+        pools.push(IpamConfig { subnet, ..IpamConfig::default() });
+    }
+    for text in ranges {
+        let pool = pool_of(&mut pools, "range", &text, Some(network(&text)?.0))?;
+        give(&mut pool.ip_range, "ranges", "on", &pool.subnet, text)?;
+    }
+    for text in gateways {
+        let pool = pool_of(&mut pools, "gateway", &text, text.parse().ok())?;
+        give(&mut pool.gateway, "gateways", "for", &pool.subnet, text)?;
     }
     for (name, address) in pairs(&parsed.list("aux-address")) {
-        let Some(pool) = pools.iter_mut().find(|pool| family(&pool.subnet) == family(&address)) else {
-            return Err(Error::failed(format!("no matching subnet for aux-address {address}")));
-        };
+        let pool = pool_of(&mut pools, "aux-address", &address, address.parse().ok())?;
         pool.auxiliary_addresses.get_or_insert_default().insert(name, address);
     }
     Ok(pools)
 }
 
+fn pool_of<'a>(
+    pools: &'a mut [IpamConfig],
+    what: &str,
+    text: &str,
+    address: Option<IpAddr>,
+) -> Result<&'a mut IpamConfig, Error> {
+    for pool in pools {
+        if address.map_or(Ok(false), |address| contains(&pool.subnet, address))? {
+            return Ok(pool);
+        }
+    }
+    Err(Error::failed(format!("no matching subnet for {what} {text}")))
+}
+
+fn give(slot: &mut String, what: &str, preposition: &str, subnet: &str, text: String) -> Result<(), Error> {
+    if !slot.is_empty() {
+        let text = format!(
+            "cannot configure multiple {what} ({text}, {slot}) {preposition} the same subnet ({subnet})"
+        );
+        return Err(Error::failed(text));
+    }
+    *slot = text;
+    Ok(())
+}
+
+fn contains(subnet: &str, address: IpAddr) -> Result<bool, Error> {
+    let (base, prefix) = network(subnet)?;
+    Ok(match (base, address) {
+        (IpAddr::V4(base), IpAddr::V4(address)) => {
+            let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+            u32::from(base) & mask == u32::from(address) & mask
+        }
+        (IpAddr::V6(base), IpAddr::V6(address)) => {
+            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+            u128::from(base) & mask == u128::from(address) & mask
+        }
+        _ => false,
+    })
+}
+
+/// `10.0.0.0/8`
+fn network(text: &str) -> Result<(IpAddr, u32), Error> {
+    let parse = || {
+        let (address, prefix) = text.split_once('/')?;
+        let (address, prefix): (IpAddr, u32) = (address.parse().ok()?, prefix.parse().ok()?);
+        (prefix <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, prefix))
+    };
+    parse().ok_or_else(|| Error::failed(format!("invalid CIDR address: {text}")))
+}
+
 /// `network connect`
 pub async fn connect(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    if words(parsed, "driver-opt").iter().any(|option| !option.contains('=')) {
+        return Err(Error::failed("invalid key/value pair format in driver options"));
+    }
     let options = pairs(&words(parsed, "driver-opt"));
     let wanted = NetworkConnect {
         container: parsed.args[1].clone(),
@@ -143,6 +197,10 @@ pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
             Err(error) if force && error.to_string().ends_with("not found") => {}
             Err(error) => failures.push(error.into()),
         }
+    }
+    // Docker's CLI returns an error that says no more than this.
+    if !failures.is_empty() {
+        failures.push(Error::failed("exit status 1"));
     }
     join(failures)
 }

@@ -31,8 +31,8 @@ pub struct Joining {
 impl Engine {
     /// Connects a container to one more network, at once when it runs.
     pub fn connect_network(&self, joining: &Joining) -> Result<()> {
-        let network = self.network(&joining.network)?;
         let id = self.state()?.find(&joining.container)?.id;
+        let network = self.network(&joining.network)?;
         let _lock = self.paths().lock(&id)?;
         let mut record = self.state()?.find(&id)?;
         check_modes(&record, &network)?;
@@ -65,9 +65,7 @@ impl Engine {
         let id = match self.state()?.find(container) {
             Ok(record) => record.id,
             Err(e) if force && e.kind == Kind::NotFound => {
-                let text =
-                    format!("unable to force disconnect: no endpoint of {container} in {}", network.name);
-                return Err(Error::not_found(text));
+                return Err(Error::not_found(format!("endpoint {container} not found")));
             }
             Err(e) => return Err(e),
         };
@@ -232,6 +230,9 @@ fn open_netns(task: &Task) -> Result<Netns> {
 
 fn check_modes(record: &Record, network: &NetworkInfo) -> Result<()> {
     let text = match (&record.host.network, network.name.as_str()) {
+        (mode, "host") if *mode != NetworkMode::Host => {
+            "cannot connect container to host network - container must be created in host network mode"
+        }
         (NetworkMode::Host, _) | (_, "host") => {
             "container cannot be disconnected from host network or connected to host network"
         }

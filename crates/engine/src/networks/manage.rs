@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use sys::clock::Time;
 
+/// Names that mean something by themselves.
+const PREDEFINED: [&str; 4] = ["bridge", "host", "none", "default"];
+
 /// A network that is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct CreateNetwork {
@@ -132,6 +135,10 @@ impl Engine {
     /// Makes a network; the answer is its id.
     pub fn create_network(&self, wanted: CreateNetwork) -> Result<String> {
         check(&wanted)?;
+        if PREDEFINED.contains(&wanted.name.as_str()) {
+            let text = format!("operation is not permitted on predefined {} network", wanted.name);
+            return Err(Error::new(Kind::Forbidden, text));
+        }
         let _lock = self.paths().lock("network")?;
         if self.networks()?.iter().any(|n| n.name == wanted.name) {
             return Err(super::exists(&wanted.name));
@@ -205,7 +212,14 @@ impl Engine {
             }
             return Ok(net::first_free_pool(&taken)?);
         }
-        let bad = |text: &str| Error::invalid(format!("invalid subnet {text}: it should be an IPv4 prefix"));
+        let bad = |text: &str| {
+            let why = if text.contains(':') {
+                "it should be an IPv4 prefix"
+            } else {
+                "invalid CIDR block notation"
+            };
+            Error::invalid(format!("invalid network config:\ninvalid subnet {text}: {why}"))
+        };
         let subnet: Subnet = pool.subnet.parse().map_err(|_| bad(&pool.subnet))?;
         if !pool.subnet.starts_with(&format!("{}/", subnet.base())) {
             let text =
@@ -293,6 +307,9 @@ fn shown_gateway(record: &NetworkRecord) -> String {
 
 fn check(wanted: &CreateNetwork) -> Result<()> {
     let CreateNetwork { name, driver, options, .. } = wanted;
+    if name.is_empty() {
+        return Err(Error::invalid("invalid name: name is empty"));
+    }
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(good) {
         let rule = "only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed";
@@ -308,11 +325,7 @@ fn check(wanted: &CreateNetwork) -> Result<()> {
             let text = format!("the network driver {driver} is not supported yet");
             return Err(Error::new(Kind::NotImplemented, text));
         }
-        other => {
-            let text =
-                format!("could not find plugin {other} in v1 plugin registry: plugin \"{other}\" not found");
-            return Err(Error::not_found(text));
-        }
+        other => return Err(Error::not_found(format!("plugin {other:?} not found"))),
     }
     for (key, value) in options {
         let (ok, why) = match key.as_str() {
