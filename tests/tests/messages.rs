@@ -118,7 +118,7 @@ fn group(host: &TestHost, engine: Engine, name: &str) {
             continue;
         };
         let ours = row.ours.as_ref().filter(|_| engine.is_tare());
-        let said = output.said().replace(host::REGISTRY, "$R");
+        let said = output.stderr.replace(host::REGISTRY, "$R");
         let said = said.trim_end_matches('\n');
         let fits = matches(&row.text, said) || ours.is_some_and(|ours| matches(ours, said));
         if output.code != exit || !fits {

@@ -21,6 +21,14 @@ pub enum Error {
         /// What to print.
         message: String,
     },
+    /// An error with advice, which is said below it.
+    #[error("{error}")]
+    Advised {
+        /// The error.
+        error: Box<Error>,
+        /// What to do next.
+        hint: String,
+    },
     /// Whoever read standard output or error is gone.
     #[error("standard output is closed")]
     OutputClosed,
@@ -53,10 +61,19 @@ impl Error {
         Error::Io { what: what.into(), source }
     }
 
+    /// The same with advice, if there is any.
+    pub(crate) fn advised(self, hint: Option<String>) -> Error {
+        match hint {
+            Some(hint) => Error::Advised { error: Box::new(self), hint },
+            None => self,
+        }
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> i32 {
         match self {
             Error::Exit { code, .. } => *code,
+            Error::Advised { error, .. } => error.exit_code(),
             Error::OutputClosed => CLOSED_OUTPUT,
             Error::Engine(_) | Error::Io { .. } => FAILED,
         }
