@@ -43,13 +43,19 @@ const NEEDS: &[Need] = &[
     Need { purpose: For::Test, program: "strace", packages: &["strace"] },
     // The virtual machine with Debian's own kernel.
     Need { purpose: For::Test, program: "qemu-system-x86_64", packages: &["qemu-system-x86"] },
-    // Counts instructions where time is too noisy.
-    Need { purpose: For::Bench, program: "valgrind", packages: &["valgrind"] },
+    // Their archives and ours are exchanged; the compressions that archives come in.
+    Need { purpose: For::Test, program: "skopeo", packages: &["skopeo"] },
+    Need { purpose: For::Test, program: "buildah", packages: &["buildah"] },
     Need {
-        purpose: For::Bench,
+        purpose: For::Test,
         program: "podman",
         packages: &["podman", "conmon", "netavark", "aardvark-dns"],
     },
+    Need { purpose: For::Test, program: "bzip2", packages: &["bzip2"] },
+    Need { purpose: For::Test, program: "xz", packages: &["xz-utils"] },
+    Need { purpose: For::Test, program: "zstd", packages: &["zstd"] },
+    // Counts instructions where time is too noisy.
+    Need { purpose: For::Bench, program: "valgrind", packages: &["valgrind"] },
     Need { purpose: For::Bench, program: "crun", packages: &["crun"] },
 ];
 
@@ -105,7 +111,7 @@ mod tests {
         assert_eq!(missing(For::Build, |_| true), Vec::<&str>::new());
         assert_eq!(missing(For::Build, |program| program != "gcc"), ["gcc", "libc6-dev"]);
         let nothing = missing(For::Test, |_| false);
-        assert!(nothing.contains(&"iptables") && !nothing.contains(&"podman"));
-        assert!(missing(For::Bench, |_| false).contains(&"podman"));
+        assert!(nothing.contains(&"iptables") && !nothing.contains(&"valgrind"));
+        assert!(missing(For::Bench, |_| false).contains(&"valgrind"));
     }
 }

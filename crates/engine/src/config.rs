@@ -177,6 +177,19 @@ pub struct HostConfig {
     /// The driver of volumes that name none.
     #[serde(skip_serializing_if = "is_default")]
     pub volume_driver: String,
+    /// Containers on the default bridge that it is told of.
+    #[serde(skip_serializing_if = "is_default")]
+    pub links: Vec<Link>,
+}
+
+/// `--link container:alias`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    /// Its id; in a request a name or an id.
+    pub container: String,
+    /// What it is called in the container that links.
+    pub alias: String,
 }
 
 /// Limits beyond memory, CPUs and processes (Docker's `Resources`); 0 or empty = none.

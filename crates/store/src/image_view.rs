@@ -238,7 +238,8 @@ pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<u64> {
             Ok(0) => return Ok(total),
             Ok(n) => n,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(crate::error::io("cannot read the archive")(e)),
+            // A decompressor's error says more than that something could not be read.
+            Err(e) => return Err(e.downcast().unwrap_or_else(crate::error::io("cannot read the archive"))),
         };
         to.write_all(&buffer[..n]).map_err(crate::error::io("cannot write blob"))?;
         total += n as u64;

@@ -6,7 +6,9 @@
 
 use crate::error::{Error, Result};
 use crate::tar_reader::stream;
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 use oci::{Algorithm, DiffId, Hasher};
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,6 +20,8 @@ const QUEUE: usize = 8;
 const INPUT_BUFFER: usize = 128 << 10;
 /// Inflated bytes of one layer; a bomb ends here if the disk is larger.
 const MAX_STREAM_BYTES: u64 = 300 << 30;
+/// Memory that an xz stream may ask for: `xz -9` needs 65 MiB, the format allows 4 GiB.
+const MAX_XZ_KIB: u32 = 256 << 10;
 
 /// How a layer or an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +32,24 @@ pub enum Compression {
     Gzip,
     /// Zstandard (RFC 8878).
     Zstd,
+    /// bzip2; no registry has it, archives do.
+    Bzip2,
+    /// xz; as bzip2.
+    Xz,
 }
 
 impl Compression {
-    /// Reads it from the first bytes. What is recognised but not supported is an error by name;
-    /// anything else is taken as a plain tar.
-    pub fn detect(first: &[u8]) -> Result<Self> {
-        let unsupported = |kind| Err(Error::Decompress { kind, source: io::ErrorKind::Unsupported.into() });
+    /// Reads it from the first bytes; what is not known is taken as a plain tar.
+    pub fn detect(first: &[u8]) -> Self {
         match first {
             // With the only method there is, as Docker looks for it.
-            [0x1f, 0x8b, 8, ..] => Ok(Compression::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
+            [0x1f, 0x8b, 8, ..] => Compression::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
             // A skippable frame may come first (RFC 8878, 3.1.2).
-            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-            [b'B', b'Z', b'h', ..] => unsupported("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
-            _ => Ok(Compression::None),
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+            [b'B', b'Z', b'h', ..] => Compression::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
+            _ => Compression::None,
         }
     }
 }
@@ -63,6 +69,8 @@ enum Inner<R: Read> {
     Plain(Whole<R>),
     Gzip(Box<MultiGzDecoder<BufReader<Whole<R>>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Whole<R>>>>),
+    Bzip2(Box<MultiBzDecoder<BufReader<Whole<R>>>>),
+    Xz(Box<XzReader<BufReader<Whole<R>>>>),
 }
 
 impl<R: Read> Plain<R> {
@@ -70,17 +78,19 @@ impl<R: Read> Plain<R> {
     pub(crate) fn new(mut reader: R) -> Result<Self> {
         let mut first = Vec::with_capacity(MAGIC);
         reader.by_ref().take(MAGIC as u64).read_to_end(&mut first).map_err(stream)?;
-        let compression = Compression::detect(&first)?;
+        let compression = Compression::detect(&first);
         let whole = Cursor::new(first).chain(reader);
+        let buffered = |whole| BufReader::with_capacity(INPUT_BUFFER, whole);
         let inner = match compression {
             Compression::None => Inner::Plain(whole),
-            Compression::Gzip => {
-                Inner::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(INPUT_BUFFER, whole))))
-            }
+            Compression::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(buffered(whole)))),
             Compression::Zstd => {
-                let input = BufReader::with_capacity(INPUT_BUFFER, whole);
-                let decoder = zstd::stream::read::Decoder::with_buffer(input);
+                let decoder = zstd::stream::read::Decoder::with_buffer(buffered(whole));
                 Inner::Zstd(Box::new(decoder.map_err(|source| Error::Decompress { kind: "zstd", source })?))
+            }
+            Compression::Bzip2 => Inner::Bzip2(Box::new(MultiBzDecoder::new(buffered(whole)))),
+            Compression::Xz => {
+                Inner::Xz(Box::new(XzReader::new_mem_limit(buffered(whole), true, MAX_XZ_KIB)))
             }
         };
         Ok(Plain { inner })
@@ -93,6 +103,8 @@ impl<R: Read> Read for Plain<R> {
             Inner::Plain(r) => return r.read(buf),
             Inner::Gzip(r) => ("gzip", r.read(buf)),
             Inner::Zstd(r) => ("zstd", r.read(buf)),
+            Inner::Bzip2(r) => ("bzip2", r.read(buf)),
+            Inner::Xz(r) => ("xz", r.read(buf)),
         };
         result.map_err(|source| match source.kind() {
             io::ErrorKind::Interrupted => source,
@@ -200,11 +212,24 @@ fn inflate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lzma_rust2::{XzOptions, XzWriter};
     use oci::Digest;
     use std::io::Write;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        e.write_all(bytes).unwrap();
+        e.finish().unwrap()
+    }
+
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut e = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        e.write_all(bytes).unwrap();
+        e.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8], level: u32) -> Vec<u8> {
+        let mut e = XzWriter::new(Vec::new(), XzOptions::with_preset(level)).unwrap();
         e.write_all(bytes).unwrap();
         e.finish().unwrap()
     }
@@ -225,6 +250,8 @@ mod tests {
         let skippable =
             [&[0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9][..], &zstd::encode_all(&content[..], 1).unwrap()];
         assert_eq!(run(skippable.concat()), want);
+        assert_eq!(run([bzip2(a), bzip2(b)].concat()), want);
+        assert_eq!(run([xz(a, 1), xz(b, 6)].concat()), want);
         assert_eq!(run(Vec::new()), Ok((DiffId(Digest::sha256(b"")), 0)));
     }
 
@@ -238,8 +265,10 @@ mod tests {
             (whole[..whole.len() / 2].to_vec(), "unexpected EOF"),
             (whole[..whole.len() - 4].to_vec(), "unexpected EOF"),
             (flipped, "cannot decompress layer (gzip)"),
-            (b"BZh91AY".to_vec(), "cannot decompress layer (bzip2)"),
-            (vec![0xfd, b'7', b'z', b'X', b'Z', 0], "cannot decompress layer (xz)"),
+            (b"BZh91AY".to_vec(), "unexpected EOF"),
+            (b"BZh91AYxxxxxxxx".to_vec(), "cannot decompress layer (bzip2)"),
+            (vec![0xfd, b'7', b'z', b'X', b'Z', 0], "unexpected EOF"),
+            (b"\xfd7zXZ\0 nothing that xz would write".to_vec(), "cannot decompress layer (xz)"),
         ] {
             assert_eq!(run(bytes).unwrap_err(), want);
         }

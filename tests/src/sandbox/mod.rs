@@ -6,6 +6,7 @@
 //!   environment as on that kernel.
 //! - `init SPEC`: pid 1 of the host: mounts, network, then reaps orphans until it is killed.
 //! - `udp-echo PORT`: sends each datagram back; for containers, as busybox has no UDP server.
+//! - `dns-serve`, `dns-ask`, `dns-storm`: a name server and its clients ([`dns`]).
 //!
 //! A multi-threaded test cannot unshare(2) itself, so util-linux's `unshare` and `nsenter` do that
 //! between the stages. A host never outlives its supervisor (PDEATHSIG of `unshare --kill-child`), and the
@@ -20,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 pub mod cgroups;
+pub mod dns;
 mod init;
 pub mod kernel;
 pub mod network;
@@ -58,7 +60,10 @@ pub fn main() -> Result<()> {
         ["join", name, "--", command @ ..] => join(name, command),
         ["init", spec] => init::run(&serde_json::from_str(spec)?),
         ["udp-echo", port] => udp_echo(port.parse()?),
-        _ => bail!("usage: testhost-init supervise|join|init|udp-echo …"),
+        ["dns-serve", address, how] => dns::serve(address, how),
+        ["dns-ask", transport, server, kind, names @ ..] => dns::ask(transport, server, kind, names),
+        ["dns-storm", server, count, names @ ..] => dns::storm(server, count.parse()?, names),
+        _ => bail!("usage: testhost-init supervise|join|init|udp-echo|dns-… …"),
     }
 }
 

@@ -47,7 +47,6 @@ pub(crate) fn membership(from: &EndpointSettings) -> Result<Membership, Refusal>
     let refused = [
         ("IPAMConfig.IPv6Address", !ipam.ipv6_address.is_empty()),
         ("IPAMConfig.LinkLocalIPs", ipam.link_local_ips.as_ref().is_some_and(|l| !l.is_empty())),
-        ("Links", from.links.as_ref().is_some_and(|l| !l.is_empty())),
         ("DriverOpts", from.driver_opts.as_ref().is_some_and(|o| !o.is_empty())),
     ];
     if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
@@ -64,6 +63,7 @@ pub(crate) fn membership(from: &EndpointSettings) -> Result<Membership, Refusal>
         address,
         mac,
         priority: from.gw_priority as i64,
+        links: from.links.clone().unwrap_or_default(),
     })
 }
 
@@ -79,6 +79,7 @@ pub(super) fn shown(container: &Container) -> BTreeMap<String, EndpointSettings>
             }),
             aliases: (!wish.aliases.is_empty()).then(|| wish.aliases.clone()),
             gw_priority: wish.priority as isize,
+            links: (!wish.links.is_empty()).then(|| wish.links.clone()),
             mac_address: String::new(),
             network_id: network.id.clone(),
             dns_names: dns_names(container, name, wish),

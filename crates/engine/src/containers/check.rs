@@ -16,6 +16,7 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
             .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
     }
     namespaces(&host.namespaces)?;
+    network(host)?;
     // As dockerd: of these the client is not said to be the cause.
     spec::security::parse(&host.security).map_err(|e| Error::new(Kind::Internal, e.message))?;
     storage(host)?;
@@ -123,6 +124,15 @@ fn ports(host: &HostConfig) -> Result<()> {
         Some(bad) => Err(Error::invalid(format!("invalid port specification: {:?}", bad.host_port))),
         None => Ok(()),
     }
+}
+
+fn network(host: &HostConfig) -> Result<()> {
+    if host.network == crate::NetworkMode::Host && !host.links.is_empty() {
+        return Err(Error::invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+        ));
+    }
+    Ok(())
 }
 
 fn namespaces(n: &Namespaces) -> Result<()> {

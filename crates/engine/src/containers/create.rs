@@ -38,6 +38,7 @@ impl Engine {
             names::check(name)?;
         }
         super::check::config(&config)?;
+        self.fill_host(&mut host, self.cgroup_layout()?.version() == cgroup::Version::V2);
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;
@@ -48,6 +49,7 @@ impl Engine {
                 *mode = format!("container:{}", found.id);
             }
         }
+        host.links = self.resolve_links(&host.network, std::mem::take(&mut host.links))?;
         if host.namespaces.uts == "host" && !config.hostname.is_empty() {
             return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
         }

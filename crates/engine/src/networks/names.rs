@@ -13,7 +13,7 @@ use crate::Engine;
 use crate::config::Dns;
 use crate::error::{Error, Result, io};
 use crate::state::{Record, Task, TaskEndpoint};
-use dns::names::{Place, View};
+use dns::names::{Place, View, Word};
 use shim::client::Connection;
 use shim::protocol::Request;
 use std::io::Write;
@@ -90,7 +90,7 @@ impl Engine {
                 .iter()
                 .map(|e| Place { file: e.network.clone(), name: e.network_name.clone() })
                 .collect(),
-            links: Vec::new(),
+            links: endpoints.iter().flat_map(|e| words(record, e)).collect(),
             host_servers: outside && servers.is_empty(),
             servers: if outside { servers } else { Vec::new() },
             local_single_labels: sets_ndots(dns),
@@ -157,6 +157,16 @@ fn names(record: &Record, network: &str) -> Vec<String> {
         }
     }
     names
+}
+
+/// The container's own words in a network, and whom they mean.
+fn words(record: &Record, endpoint: &TaskEndpoint) -> Vec<Word> {
+    let wish = record.memberships().remove(&endpoint.network_name).unwrap_or_default();
+    let word = |link: &String| {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        Word { file: endpoint.network.clone(), word: alias.to_string(), name: name.to_string() }
+    };
+    wish.links.iter().map(word).collect()
 }
 
 fn addresses(endpoint: &TaskEndpoint) -> Vec<IpAddr> {

@@ -68,6 +68,9 @@ pub struct Membership {
     pub mac: Option<String>,
     /// The highest one's gateway is the container's.
     pub priority: i64,
+    /// `name:alias`: words of the container's own for others in that network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
 }
 
 impl Record {

@@ -5,7 +5,7 @@ use super::exited::Finished;
 use super::streams::{AsyncConnection, shim_error};
 use crate::error::{Error, Kind, Result};
 use crate::ipc::SharedIpc;
-use crate::networks::Connected;
+use crate::networks::{Connected, Linked};
 use crate::spec::{self, Inputs};
 use crate::state::{Record, Task};
 use crate::{Engine, NetworkMode};
@@ -103,6 +103,7 @@ impl Engine {
             paused: false,
             kept: false,
             mounted: Vec::new(),
+            links: record.host.links.clone(),
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
@@ -123,6 +124,7 @@ impl Engine {
         attaches: Vec<super::pending::PendingAttach>,
         supervise: bool,
     ) -> Result<Connection> {
+        let record = &*self.with_settings(record);
         // Two things that need nothing from the rest are under way while the rest is found out: the network
         // namespace, half a millisecond of the kernel's, and the shim's own world.
         let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
@@ -130,10 +132,12 @@ impl Engine {
         let ipc = self.shared_ipc(record)?;
         let launching = self.begin_shim(record)?;
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
+        let linked = self.linked(record)?;
         let connected = self.connect(record, task, netns)?;
-        self.write_files(record, task)?;
+        self.write_files(record, task, &linked)?;
+        self.tell_parents(record, task)?;
         self.begin_health(record)?;
-        let (config, trees) = self.shim_config(record, task, &connected, mounts, ipc.as_ref())?;
+        let (config, trees) = self.shim_config(record, task, &connected, mounts, (ipc.as_ref(), &linked))?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
         let netns = connected.netns.as_ref().map(AsFd::as_fd);
@@ -196,14 +200,14 @@ impl Engine {
         task: &mut Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
-        ipc: Option<&SharedIpc>,
+        (ipc, linked): (Option<&SharedIpc>, &[Linked]),
     ) -> Result<(Config, Vec<OwnedFd>)> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
         let user = self.resolve_user(&record.config.user, &record.host.group_add, &mounts)?;
         let prepared = self.prepare_mounts(record, task, &user)?;
-        let spec = self.build_spec(record, task, &root, &user, &prepared, ipc)?;
+        let spec = self.build_spec(record, task, &root, &user, &prepared, (ipc, linked))?;
         let (indexes, trees) = prepared.handed(&spec);
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
@@ -224,8 +228,8 @@ impl Engine {
             format!("--data-root={}", options.data_root.display()),
             format!("--run-root={}", options.run_root.display()),
             format!("--cgroup-parent={}", options.cgroup_parent),
-            record.id.clone(),
         ];
+        let exit_command = exit_command.into_iter().chain(options.arguments.iter().cloned());
         Settings {
             version: shim::config::VERSION,
             id: record.id.clone(),
@@ -237,7 +241,7 @@ impl Engine {
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
             log,
-            exit_command: exit_command.into(),
+            exit_command: exit_command.chain([record.id.clone()]).collect(),
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
@@ -270,8 +274,9 @@ impl Engine {
         root: &Path,
         user: &spec::ResolvedUser,
         prepared: &crate::mounts::Prepared,
-        ipc: Option<&SharedIpc>,
+        (ipc, linked): (Option<&SharedIpc>, &[Linked]),
     ) -> Result<oci::runtime::Spec> {
+        let linked: Vec<String> = linked.iter().flat_map(|l| l.environment(&record.name)).collect();
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
         let host_name = crate::system::host_name();
@@ -279,7 +284,9 @@ impl Engine {
         let block_devices = crate::machine::block_devices(&record.host.limits)?;
         let pid_namespace = self.shared_pid_namespace(&record.host)?;
         let security = spec::security::parse(&record.host.security)?;
-        let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
+        let settings = self.settings();
+        let program = settings.text("init-path").map_or(self.options().runtime_program.as_path(), Path::new);
+        let init = record.host.init.unwrap_or(false).then_some(program);
         let mut built = spec::build(&Inputs {
             record,
             user,
@@ -299,13 +306,14 @@ impl Engine {
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
             mounts: &prepared.mounts,
+            linked: &linked,
         })?;
-        crate::device_requests::apply(&record.host.device_requests, &mut built)?;
+        crate::device_requests::apply(&record.host.device_requests, &|| self.cdi(), &mut built)?;
         Ok(built)
     }
 
     /// `hosts`, `hostname`, `resolv.conf` in the container's folder.
-    fn write_files(&self, record: &Record, task: &Task) -> Result<()> {
+    fn write_files(&self, record: &Record, task: &Task, linked: &[Linked]) -> Result<()> {
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
@@ -313,7 +321,8 @@ impl Engine {
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
         let dns = &record.host.dns;
-        let extra = self.extra_hosts(dns, task)?;
+        let mut extra = self.extra_hosts(dns, task)?;
+        extra.extend(linked.iter().filter_map(Linked::host));
         if record.host.network == NetworkMode::Host {
             let mut hosts = std::fs::read("/etc/hosts").unwrap_or_default();
             for (name, address) in &extra {

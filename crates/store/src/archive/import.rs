@@ -4,7 +4,7 @@ use super::all_or_nothing;
 use super::changes::apply;
 use crate::error::{Result, io};
 use crate::image_view::copy;
-use crate::inflate::{Compression, Inflated};
+use crate::inflate::{Compression, Inflated, Plain};
 use crate::unpack::Layer;
 use crate::{Labels, Store};
 use oci::{Algorithm, Descriptor, DiffId, Hasher, History, ImageConfig, Platform, Reference, media_type};
@@ -24,7 +24,7 @@ pub struct Import<'a> {
     pub platform: Option<Platform>,
 }
 
-/// Imports a tar: gzip and zstd are kept as they are, a plain one is compressed with gzip, as Docker does.
+/// Imports a tar: gzip and zstd are kept as they are, any other becomes gzip, as Docker does.
 pub fn import(store: &Store, tar: impl Read, options: &Import<'_>) -> Result<Descriptor> {
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
     let created = Time::now().rfc3339();
@@ -57,14 +57,15 @@ pub fn import(store: &Store, tar: impl Read, options: &Import<'_>) -> Result<Des
 fn store_layer(store: &Store, mut tar: impl Read) -> Result<(Descriptor, DiffId)> {
     let mut first = Vec::new();
     tar.by_ref().take(6).read_to_end(&mut first).map_err(io("cannot read the archive"))?;
-    let compression = Compression::detect(&first)?;
-    let whole = Cursor::new(first).chain(tar);
+    let compression = Compression::detect(&first);
+    let mut whole = Cursor::new(first).chain(tar);
     let media_type = match compression {
         Compression::None => return compress(store, whole),
+        // The specification of images does not know them.
+        Compression::Bzip2 | Compression::Xz => return compress(store, Plain::new(whole)?),
         Compression::Gzip => media_type::OCI_LAYER_GZIP,
         Compression::Zstd => media_type::OCI_LAYER_ZSTD,
     };
-    let mut whole = whole;
     let mut writer = store.content().writer()?;
     copy(&mut whole, &mut writer)?;
     let (digest, size) = writer.commit(None)?;

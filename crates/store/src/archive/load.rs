@@ -42,7 +42,7 @@ impl fmt::Display for Loaded {
     }
 }
 
-/// Loads all images of an archive (plain, gzip or zstd).
+/// Loads all images of an archive, in whatever compression.
 pub fn load(store: &Store, archive: impl Read, platform: Option<&Platform>) -> Result<Vec<Loaded>> {
     let mut variants = Vec::new();
     let loaded = all_or_nothing(store, |_| {
@@ -271,7 +271,7 @@ fn layer_type(store: &Store, layer: &Descriptor) -> Result<&'static str> {
     let mut first = Vec::new();
     let file = store.content().reader(&layer.digest)?;
     file.take(10).read_to_end(&mut first).map_err(io("cannot read layer"))?;
-    Ok(match Compression::detect(&first)? {
+    Ok(match Compression::detect(&first) {
         Compression::None => media_type::DOCKER_LAYER,
         _ => media_type::DOCKER_LAYER_GZIP,
     })

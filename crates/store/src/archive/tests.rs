@@ -224,7 +224,22 @@ fn importing() {
     let blob = gzip.finish().unwrap();
     f.store.import(&blob[..], &Import::default()).unwrap();
     assert!(f.store.content().size(&Digest::sha256(&blob)).unwrap().is_some());
-    for (bad, want) in [(&b"junk"[..], "unexpected EOF"), (&b"BZh"[..], "cannot decompress layer (bzip2)")] {
+    // What the specification does not know becomes gzip.
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(&root).unwrap();
+    let blob = bzip2.finish().unwrap();
+    let name = Reference::parse("bz:1").unwrap();
+    f.store.import(&blob[..], &Import { name: Some(&name), ..Import::default() }).unwrap();
+    let image = f.store.images().get(&name).unwrap().unwrap();
+    let view = f.store.view(&image.target, &Matcher::only(&Platform::host())).unwrap();
+    assert_eq!(view.manifest.layers[0].media_type, oci::media_type::OCI_LAYER_GZIP);
+    assert_eq!(view.config.rootfs.diff_ids[0].0, Digest::sha256(&root));
+    for (bad, want) in [
+        (&b"junk"[..], "unexpected EOF"),
+        (b"BZh", "unexpected EOF"),
+        (b"BZh9 no block of bzip2", "cannot decompress layer (bzip2)"),
+        (b"\xfd7zXZ\0 nothing that xz would write", "cannot decompress layer (xz)"),
+    ] {
         let f = fixture();
         let options = Import::default();
         assert_eq!(import(&f.store, bad, &options).unwrap_err().to_string(), want);
