@@ -344,6 +344,8 @@ pub enum NetworkMode {
     None,
     /// A user-defined network, as the client named it.
     Named(String),
+    /// `container:NAME`: the namespace of another container.
+    Container(String),
 }
 
 impl NetworkMode {
@@ -353,7 +355,7 @@ impl NetworkMode {
             Self::Bridge => "bridge",
             Self::Host => "host",
             Self::None => "none",
-            Self::Named(name) => name,
+            Self::Named(name) | Self::Container(name) => name,
         }
     }
 }

@@ -60,8 +60,7 @@ fn pools(parsed: &Parsed) -> Result<Vec<IpamConfig>, Error> {
     let (subnets, ranges, gateways) =
         (words(parsed, "subnet"), words(parsed, "ip-range"), words(parsed, "gateway"));
     if subnets.len() < ranges.len() || subnets.len() < gateways.len() {
-        let text = "every ip-range or gateway must have a corresponding subnet";
-        return Err(Error::failed(text));
+        return Err(Error::failed("every ip-range or gateway must have a corresponding subnet"));
     }
     let mut pools: Vec<IpamConfig> = Vec::new();
     for subnet in subnets {

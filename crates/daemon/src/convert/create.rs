@@ -40,7 +40,7 @@ pub(crate) fn create(
     refuse_config(&request.config)?;
     let network = super::networks::mode(&host.network_mode)?;
     let mut networks = super::networks::wanted(request.networking_config.as_ref(), &network)?;
-    if !request.config.mac_address.is_empty() {
+    if !request.config.mac_address.is_empty() && network.joined().is_none() {
         // Older clients' place for it: it is that of the container's mode.
         let all = networks.get_or_insert_default();
         let own = all.entry(network.as_str().to_owned()).or_default();
@@ -210,10 +210,6 @@ mod tests {
         for (text, expected) in [
             (r#"{}"#, "config cannot be empty in order to create a container"),
             (r#"{"HostConfig":{"Memory":1}}"#, "config cannot be empty in order to create a container"),
-            (
-                r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
-                "HostConfig.NetworkMode: sharing another container's network is not supported yet",
-            ),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (

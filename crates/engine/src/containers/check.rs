@@ -101,7 +101,8 @@ fn tmpfs(target: &str, options: &str) -> Result<()> {
 }
 
 /// Checks what runs in it.
-pub(super) fn config(config: &ContainerConfig) -> Result<()> {
+pub(super) fn config(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    crate::networks::joined::check(config, host)?;
     if let Some(entry) = config.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
         return Err(Error::invalid(format!("invalid environment variable: {entry}")));
     }

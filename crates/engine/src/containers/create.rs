@@ -37,7 +37,7 @@ impl Engine {
         if let Some(name) = &name {
             names::check(name)?;
         }
-        super::check::config(&config)?;
+        super::check::config(&config, &host)?;
         self.fill_host(&mut host, self.cgroup_layout()?.version() == cgroup::Version::V2);
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
@@ -48,6 +48,10 @@ impl Engine {
                 let found = self.state()?.find(other).map_err(|e| Error::invalid(e.message))?;
                 *mode = format!("container:{}", found.id);
             }
+        }
+        if let Some(found) = host.network.joined().and_then(|word| self.state().ok()?.find(word).ok()) {
+            // One that is not there yet may be when this one starts.
+            host.network = crate::NetworkMode::Container(format!("container:{}", found.id));
         }
         host.links = self.resolve_links(&host.network, std::mem::take(&mut host.links))?;
         if host.namespaces.uts == "host" && !config.hostname.is_empty() {

@@ -33,8 +33,8 @@ pub struct Inputs<'a> {
     pub user: &'a ResolvedUser,
     /// Where the root file system is mounted: a folder of the host that stays empty.
     pub root: &'a Path,
-    /// `containers/ID`: hosts, hostname and resolv.conf lie there.
-    pub data_dir: &'a Path,
+    /// Where hosts, hostname and resolv.conf lie.
+    pub network_files: &'a Path,
     /// The protected runtime program, for `--init`.
     pub init: Option<&'a Path>,
     /// Cgroup path below each hierarchy's root.
@@ -339,7 +339,8 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<spec::Namespace> {
 
 fn sysctls(record: &Record) -> std::collections::BTreeMap<String, String> {
     let mut sysctls = std::collections::BTreeMap::new();
-    if record.host.network != NetworkMode::Host {
+    // Those of a namespace that is another's are another's business.
+    if record.host.network != NetworkMode::Host && record.host.network.joined().is_none() {
         for (key, value) in
             [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
         {

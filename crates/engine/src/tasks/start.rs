@@ -66,7 +66,7 @@ impl Engine {
             }
             Err(failure) => {
                 record.last.error.clone_from(&failure.message);
-                record.last.exit_code = failure_code(&failure);
+                record.last.exit_code = failure_code(&failure, record.last.exit_code);
                 if record.host.auto_remove {
                     self.remove_parts(&record, true)?;
                     self.tell(&record, "destroy", &[]);
@@ -89,6 +89,7 @@ impl Engine {
         supervise: bool,
         delay_ms: u64,
     ) -> Result<Connection> {
+        let record = &self.adopt_names(record)?;
         let own = sys::process::Stat::read("self")?;
         let mut task = Task {
             owner: Some((rustix::process::getpid().as_raw_nonzero().get(), own.start_time)),
@@ -96,6 +97,7 @@ impl Engine {
             pid_start: 0,
             started_ns: 0,
             endpoints: Vec::new(),
+            held: Vec::new(),
             cgroup: spec::cgroup_path(&record.host.cgroup_parent, &self.options().cgroup_parent, &record.id),
             due_ns: None,
             delay_ms,
@@ -104,6 +106,7 @@ impl Engine {
             kept: false,
             mounted: Vec::new(),
             links: record.host.links.clone(),
+            joined: self.joined(record)?,
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
@@ -127,13 +130,18 @@ impl Engine {
         let record = &*self.with_settings(record);
         // Two things that need nothing from the rest are under way while the rest is found out: the network
         // namespace, half a millisecond of the kernel's, and the shim's own world.
-        let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
+        let joined = record.host.network.joined().map(|word| self.joined_netns(word)).transpose()?;
+        let own = joined.is_none() && record.host.network != NetworkMode::Host;
+        let netns = own.then(Netns::begin).transpose()?;
         // Before the shim has a mount namespace of its own.
         let ipc = self.shared_ipc(record)?;
         let launching = self.begin_shim(record)?;
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
         let linked = self.linked(record)?;
-        let connected = self.connect(record, task, netns)?;
+        let connected = match joined {
+            Some(netns) => Connected { netns: Some(netns), ..Connected::default() },
+            None => self.connect(record, task, netns)?,
+        };
         self.write_files(record, task, &linked)?;
         self.tell_parents(record, task)?;
         self.begin_health(record)?;
@@ -291,7 +299,7 @@ impl Engine {
             record,
             user,
             root,
-            data_dir: &self.paths().container(&record.id),
+            network_files: &self.network_files(record),
             init,
             cgroup: &task.cgroup,
             cgroup_v2: self.cgroup_layout()?.version() == cgroup::Version::V2,
@@ -314,13 +322,17 @@ impl Engine {
 
     /// `hosts`, `hostname`, `resolv.conf` in the container's folder.
     fn write_files(&self, record: &Record, task: &Task, linked: &[Linked]) -> Result<()> {
+        if record.host.network.joined().is_some() {
+            // It has the other's.
+            return Ok(());
+        }
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
             write_readable(&folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
-        let dns = &record.host.dns;
+        let dns = &self.dns_of(record);
         let mut extra = self.extra_hosts(dns, task)?;
         extra.extend(linked.iter().filter_map(Linked::host));
         if record.host.network == NetworkMode::Host {
@@ -331,7 +343,8 @@ impl Engine {
             write("hosts", &hosts)?;
             return write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns, false)?);
         }
-        let addresses: Vec<std::net::Ipv4Addr> = task.endpoints.iter().map(|e| e.address).collect();
+        let addresses: Vec<std::net::IpAddr> =
+            task.endpoints.iter().flat_map(crate::state::TaskEndpoint::addresses).collect();
         let domainname = &record.config.domainname;
         let hosts = net::hosts::Hosts {
             hostname: &hostname,
@@ -429,13 +442,15 @@ pub(super) fn process_text(message: &str) -> String {
     message.to_string()
 }
 
-/// What Docker records for a start that failed.
-pub(crate) fn failure_code(failure: &Error) -> i32 {
+/// What Docker records for a start that failed; the code of the last run stays where nothing is known.
+pub(crate) fn failure_code(failure: &Error, last: i32) -> i32 {
     let says = |text| failure.message.contains(text);
     if says("executable file not found") || says("no such file or directory") || says("system cannot find") {
         127
     } else if says("permission denied") || says("not a directory") || says("is a directory") {
         126
+    } else if last != 0 {
+        last
     } else {
         128
     }
