@@ -184,7 +184,7 @@ fn foreign_forwarding_is_dropped_where_tare_switched_it_on() {
         assert_eq!(run("cat /proc/sys/net/ipv4/ip_forward"), "0\n");
         assert!(is_silent_from(&neighbour.netns, there, 80));
         let opened = open();
-        assert!(opened.forwarding_switched_on && !open().forwarding_switched_on);
+        assert!(opened.forwarding_switched_on[0] && !open().forwarding_switched_on[0]);
         assert_eq!(run("cat /proc/sys/net/ipv4/ip_forward"), "1\n");
         assert!(is_silent_from(&neighbour.netns, there, 80), "as before");
         let c = container(&opened.network, 2);
@@ -197,7 +197,7 @@ fn foreign_forwarding_is_dropped_where_tare_switched_it_on() {
         run(
             "ip link set docker0 down; ip link set docker0 name eth1; ip link set eth1 up; echo 1 > /proc/sys/net/ipv4/ip_forward",
         );
-        assert!(!open().forwarding_switched_on);
+        assert!(!open().forwarding_switched_on[0]);
         assert_eq!(ask_from(&neighbour.netns, there, 80).unwrap(), "other 192.0.2.1");
     });
 }
@@ -218,7 +218,7 @@ fn frames_on_foreign_bridges_stay_untouched() {
         serve(vm(2).as_fd(), ANY, 80, "vm");
         let there = Ipv4Addr::new(198, 51, 100, 2);
         assert!(ask_from(&vm(1), there, 80).is_some());
-        assert!(open().forwarding_switched_on);
+        assert!(open().forwarding_switched_on[0]);
         assert!(ask_from(&vm(1), there, 80).is_some(), "bridged, not forwarded");
     });
 }
