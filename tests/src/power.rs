@@ -28,7 +28,11 @@ pub fn lose(host: &TestHost, engine: Engine) {
     let empty = match engine {
         // Its mounts are in the host's namespace, where a boot would not find them.
         Engine::Docker => "rm -f /run/docker.pid /var/run/docker.pid",
-        Engine::Socket | Engine::Tare => "find /run/tare -mindepth 1 -delete",
+        // What was mounted is not mounted in the next boot.
+        Engine::Socket | Engine::Tare => {
+            "for m in $(cut -d ' ' -f 2 /proc/mounts | grep -e ^/var/lib/tare/ -e ^/run/tare/ | sort -r); do umount $m || exit; done; \
+             find /run/tare -mindepth 1 -delete"
+        }
     };
     host.sh(empty).ok();
 }
