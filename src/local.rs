@@ -1,6 +1,6 @@
 //! The commands that are no clients of an API: the daemon, the shim's helper, the uninstaller.
 
-use crate::options::Flags;
+use crate::options::Setup;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
@@ -54,24 +54,39 @@ pub(crate) fn commands() -> Vec<cli::LocalCommand> {
 /// The engine in this process, behind a pipe to the router.
 pub(crate) fn in_process() -> Result<api::Transport, String> {
     need_root()?;
-    let engine = engine::Engine::open(Flags::default().engine(false)?).map_err(|e| e.to_string())?;
+    let engine = engine::Engine::open(Setup::of_daemon(&[])?.engine(false)?).map_err(|e| e.to_string())?;
     Ok(daemon::in_process(engine))
 }
 
 fn daemon(args: &[OsString]) -> i32 {
     report(|| {
-        let flags = Flags::parse(args)?;
+        let setup = Setup::of_daemon(args).map_err(|text| format!("{text}\nSee 'tare daemon --help'."))?;
+        if setup.flags.help {
+            return say(&daemon::flags::help());
+        }
+        if setup.flags.version {
+            let build = crate::options::build();
+            return say(&format!("Tare version {}, build {}\n", build.version, build.commit));
+        }
+        if let Some(word) = setup.flags.rest.first() {
+            return Err(format!("tare daemon takes no arguments, but was given {word:?}"));
+        }
+        if setup.flags.validate {
+            engine::settings::load(&setup.flags.source).map_err(|e| e.to_string())?;
+            // On stderr, as dockerd's.
+            return writeln!(std::io::stderr(), "configuration OK").map_err(|e| e.to_string());
+        }
         need_root()?;
-        let engine = engine::Engine::open(flags.engine(true)?).map_err(|e| e.to_string())?;
-        daemon::main(engine, &flags.rest)
+        let engine = engine::Engine::open(setup.engine(true)?).map_err(|e| e.to_string())?;
+        daemon::main(engine)
     })
 }
 
 fn task_exited(args: &[OsString]) -> i32 {
     let mut again = None;
     let code = report(|| {
-        let flags = Flags::parse(args)?;
-        let [id] = flags.rest.as_slice() else {
+        let flags = Setup::of_helper(args)?;
+        let [id] = flags.flags.rest.as_slice() else {
             return Err("usage: tare internal task-exited ID".to_string());
         };
         // Before: where this program lies is told by the namespace in which it was executed, and that goes with the shim.
@@ -100,12 +115,12 @@ fn enter_host_mounts() -> Result<(), String> {
 
 fn boot(args: &[OsString]) -> i32 {
     report(|| {
-        let flags = Flags::parse(args)?;
-        if let Some(word) = flags.rest.first() {
-            return match word.as_str() {
-                "--help" | "-h" => say(BOOT_HELP),
-                other => Err(format!("unknown argument: {other}")),
-            };
+        let flags = Setup::of_helper(args)?;
+        if flags.flags.help {
+            return say(BOOT_HELP);
+        }
+        if let Some(word) = flags.flags.rest.first() {
+            return Err(format!("unknown argument: {word}"));
         }
         need_root()?;
         let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
@@ -132,19 +147,17 @@ fn compress_log(_: &[OsString]) -> i32 {
 
 fn uninstall(args: &[OsString]) -> i32 {
     report(|| {
-        let flags = Flags::parse(args)?;
-        let (mut dry, mut force) = (false, false);
-        for word in &flags.rest {
-            match word.as_str() {
-                "--dry-run" => dry = true,
-                "-f" | "--force" => force = true,
-                "--help" | "-h" => {
-                    return say(
-                        "Usage:  tare system uninstall [--dry-run] [--force]\n\nRemove everything that Tare has put on this system: containers, images, network, folders.\nThe two programs themselves stay.\n",
-                    );
-                }
-                other => return Err(format!("unknown flag: {other}")),
-            }
+        let own = |word: &&OsString| matches!(word.to_str(), Some("--dry-run" | "-f" | "--force"));
+        let (own, others): (Vec<&OsString>, Vec<&OsString>) = args.iter().partition(own);
+        let flags = Setup::of_helper(&others.into_iter().cloned().collect::<Vec<_>>())?;
+        let (dry, force) = (own.iter().any(|w| *w == "--dry-run"), own.iter().any(|w| *w != "--dry-run"));
+        if flags.flags.help {
+            return say(
+                "Usage:  tare system uninstall [--dry-run] [--force]\n\nRemove everything that Tare has put on this system: containers, images, network, folders.\nThe two programs themselves stay.\n",
+            );
+        }
+        if let Some(word) = flags.flags.rest.first() {
+            return Err(format!("unknown argument: {word}"));
         }
         need_root()?;
         let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;

@@ -59,12 +59,27 @@ impl Engine {
 
 /// Runs `body` in a fresh test host with `engine` and the registry up.
 pub fn run_on(engine: Engine, body: fn(&TestHost, Engine)) {
+    run_configured(engine, None, body);
+}
+
+/// A profile that settings may name.
+const NO_MKDIR: &str = "/etc/no-mkdir.json";
+const DENIES_MKDIR: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+
+/// The same with settings, the text of a `daemon.json`.
+pub fn run_configured(engine: Engine, settings: Option<&str>, body: fn(&TestHost, Engine)) {
     if !engine.is_wanted() {
         return crate::host::skip(&format!("engine {engine:?} is not in TARE_TEST_ENGINES"));
     }
     if let Some(host) = TestHost::new() {
         host.start_registry();
-        host.start(engine);
+        match settings {
+            Some(settings) => {
+                host.write(NO_MKDIR, DENIES_MKDIR);
+                host.start_with(engine, settings);
+            }
+            None => host.start(engine),
+        }
         body(&host, engine);
     }
 }
@@ -72,20 +87,35 @@ pub fn run_on(engine: Engine, body: fn(&TestHost, Engine)) {
 /// Makes a module of tests that run one function on each engine.
 #[macro_export]
 macro_rules! on_each_engine {
-    ($($name:ident),+ $(,)?) => {$(
+    ($($name:ident $(with $settings:expr)?),+ $(,)?) => {$(
         mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            const SETTINGS: Option<&str> = $crate::settings!($($settings)?);
             #[test]
             fn docker() {
-                $crate::engine::run_on($crate::Engine::Docker, super::$name);
+                $crate::engine::run_configured($crate::Engine::Docker, SETTINGS, super::$name);
             }
             #[test]
             fn socket() {
-                $crate::engine::run_on($crate::Engine::Socket, super::$name);
+                $crate::engine::run_configured($crate::Engine::Socket, SETTINGS, super::$name);
             }
             #[test]
             fn tare() {
-                $crate::engine::run_on($crate::Engine::Tare, super::$name);
+                $crate::engine::run_configured($crate::Engine::Tare, SETTINGS, super::$name);
             }
         }
     )+};
+}
+
+/// Settings that may be none.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! settings {
+    () => {
+        None
+    };
+    ($settings:expr) => {
+        Some($settings)
+    };
 }

@@ -182,11 +182,30 @@ impl TestHost {
         }
     }
 
+    /// The same with settings: what stands in `daemon.json`, as JSON.
+    #[track_caller]
+    pub fn start_with(&self, engine: Engine, settings: &str) {
+        match engine {
+            Engine::Docker => self.start_dockerd_with(settings),
+            Engine::Socket | Engine::Tare => {
+                self.write("/etc/tare/daemon.json", settings);
+                self.start(engine);
+            }
+        }
+    }
+
     /// Starts the reference, dockerd with the containerd image store, and checks its version.
     #[track_caller]
     pub fn start_dockerd(&self) {
+        self.start_dockerd_with("{}");
+    }
+
+    #[track_caller]
+    fn start_dockerd_with(&self, settings: &str) {
         let config = format!("{OWN_DIR}/dockerd.json");
-        self.write(&config, r#"{"features":{"containerd-snapshotter":true}}"#);
+        let mut all: serde_json::Value = serde_json::from_str(settings).expect("settings are JSON");
+        all["features"]["containerd-snapshotter"] = true.into();
+        self.write(&config, &all.to_string());
         let line = format!(
             // As docker.service has it (LimitCORE): containers inherit it.
             "ulimit -c unlimited; exec dockerd --log-level warn --config-file {config} --init-path {OWN_DIR}/cache/oracle/usr/bin/docker-init \

@@ -12,6 +12,7 @@ mod convert;
 mod descriptor;
 mod detach;
 mod endpoints;
+pub mod flags;
 mod hangup;
 mod listen;
 mod reply;
@@ -20,7 +21,7 @@ mod server;
 mod trace;
 mod wire;
 
-pub use listen::{Error, bind, main, parse, run};
+pub use listen::{Error, bind, main, run, sockets};
 pub use server::{Blocking, Router};
 
 /// A way to an engine in this process, for [`api::Client`]. Calls on it need a tokio runtime.

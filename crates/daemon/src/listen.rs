@@ -36,15 +36,6 @@ const SUN_PATH_LEN: usize = 108;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A flag that is not known.
-    #[error("unknown flag: {0}")]
-    Flag(String),
-    /// A word that is no flag.
-    #[error("tare daemon takes no arguments, but was given {0:?}")]
-    Argument(String),
-    /// A flag without its value.
-    #[error("flag needs an argument: {0}")]
-    NoValue(String),
     /// A host that is no address.
     #[error("invalid bind address ({0}): use unix:///PATH")]
     Address(String),
@@ -75,28 +66,12 @@ pub enum Error {
     Engine(#[from] engine::Error),
 }
 
-/// Where to listen: the sockets of `-H`, by default `tare.sock` in the run root.
-pub fn parse(args: &[String], run_root: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut sockets = Vec::new();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let mut next = |flag: &str| args.next().cloned().ok_or_else(|| Error::NoValue(flag.to_owned()));
-        let host = match arg.as_str() {
-            "-H" | "--host" => next(arg)?,
-            flag if flag.starts_with("--host=") => flag["--host=".len()..].to_owned(),
-            flag if flag.starts_with("-H") => flag[2..].trim_start_matches('=').to_owned(),
-            flag if flag.starts_with('-') => {
-                let name = flag.split('=').next().unwrap_or(flag);
-                return Err(Error::Flag(name.to_owned()));
-            }
-            other => return Err(Error::Argument(other.to_owned())),
-        };
-        sockets.push(socket_path(&host)?);
+/// Where to listen: the `hosts` of the settings, by default `tare.sock` in the run root.
+pub fn sockets(hosts: &[&str], run_root: &Path) -> Result<Vec<PathBuf>, Error> {
+    match hosts {
+        [] => Ok(vec![run_root.join("tare.sock")]),
+        hosts => hosts.iter().map(|host| socket_path(host)).collect(),
     }
-    if sockets.is_empty() {
-        sockets.push(run_root.join("tare.sock"));
-    }
-    Ok(sockets)
 }
 
 fn socket_path(host: &str) -> Result<PathBuf, Error> {
@@ -196,9 +171,9 @@ fn group_id(text: &str) -> Option<u32> {
     })
 }
 
-/// Runs the daemon until SIGTERM or SIGINT: reads its flags, takes its sockets, takes over the running containers.
-pub fn main(engine: Engine, args: &[String]) -> Result<(), String> {
-    serve(engine, args).map_err(|error| {
+/// Runs the daemon until SIGTERM or SIGINT: takes its sockets, takes over the running containers.
+pub fn main(engine: Engine) -> Result<(), String> {
+    serve(engine).map_err(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
@@ -209,8 +184,10 @@ pub fn main(engine: Engine, args: &[String]) -> Result<(), String> {
     })
 }
 
-fn serve(engine: Engine, args: &[String]) -> Result<(), Error> {
-    let paths = parse(args, &engine.options().run_root)?;
+fn serve(engine: Engine) -> Result<(), Error> {
+    let settings = engine.settings();
+    let hosts: Vec<&str> = settings.list("hosts").collect();
+    let paths = sockets(&hosts, &engine.options().run_root)?;
     let run_root = engine.options().run_root.clone();
     let listeners = paths.iter().map(|path| bind(path, &run_root)).collect::<Result<Vec<_>, _>>()?;
     // Held until the sockets are gone.
@@ -323,30 +300,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags() {
+    fn addresses() {
         let root = Path::new("/run/tare");
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        for (line, expected) in [
-            ("", Ok(vec!["/run/tare/tare.sock"])),
-            ("-H unix:///a", Ok(vec!["/a"])),
-            ("--host unix:///a --host=unix:///b -Hunix:///c", Ok(vec!["/a", "/b", "/c"])),
-            ("-H", Err("flag needs an argument: -H")),
-            ("-H unix://a", Err("invalid bind address (unix://a): use unix:///PATH")),
-            ("-H /a", Err("invalid bind address (/a): use unix:///PATH")),
+        for (hosts, expected) in [
+            (&[][..], Ok(vec!["/run/tare/tare.sock"])),
+            (&["unix:///a", "unix:///b"], Ok(vec!["/a", "/b"])),
+            (&["unix://a"], Err("invalid bind address (unix://a): use unix:///PATH")),
+            (&["/a"], Err("invalid bind address (/a): use unix:///PATH")),
             (
-                "-H tcp://0.0.0.0:2375",
+                &["tcp://0.0.0.0:2375"],
                 Err(
                     "tcp://0.0.0.0:2375: listening on TCP needs mutual TLS, which is not supported yet; use unix:///PATH",
                 ),
             ),
-            ("--debug=true", Err("unknown flag: --debug")),
-            ("x", Err("tare daemon takes no arguments, but was given \"x\"")),
         ] {
-            let got = parse(&words(line), root).map_err(|e| e.to_string());
+            let got = sockets(hosts, root).map_err(|e| e.to_string());
             let expected = expected
                 .map(|paths| paths.into_iter().map(PathBuf::from).collect::<Vec<_>>())
                 .map_err(str::to_owned);
-            assert_eq!(got, expected, "{line}");
+            assert_eq!(got, expected, "{hosts:?}");
         }
     }
 

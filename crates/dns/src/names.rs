@@ -13,7 +13,7 @@
 //!
 //! ```text
 //! network 4f1c…64 digits backend     the network's file, and its name
-//! link database db                   to this container, `database` is another word for `db`
+//! link 4f1c…64 digits database db    to this container, `database` is another word for `db` on that network
 //! server 10.0.0.53                   asked from the container's namespace
 //! host-servers                       those of the host's resolv.conf, asked from the host's namespace
 //! local-single-labels                a name without a dot is not asked of others
@@ -31,6 +31,8 @@ use std::net::IpAddr;
 const MAX_ADDRESSES: usize = 256;
 /// Networks of one container.
 const MAX_NETWORKS: usize = 64;
+/// And its links.
+const MAX_LINKS: usize = 256;
 /// Servers that are asked: glibc knows three, and so does Docker.
 pub const MAX_SERVERS: usize = 3;
 
@@ -80,13 +82,24 @@ pub struct Place {
     pub name: String,
 }
 
+/// A word of a container's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// The file of the network where it means something.
+    pub file: String,
+    /// What the container says.
+    pub word: String,
+    /// The name it means there.
+    pub name: String,
+}
+
 /// A container's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     /// Where names are looked for, in this order.
     pub networks: Vec<Place>,
-    /// Words of this container's own: (word, name on one of its networks).
-    pub links: Vec<(String, String)>,
+    /// Words of this container's own.
+    pub links: Vec<Word>,
     /// Asked from the container's network namespace.
     pub servers: Vec<IpAddr>,
     /// The servers of the host's `resolv.conf` are asked, from the host's network namespace. Never on a
@@ -106,7 +119,10 @@ impl View {
                 ["network", file, name] if is_file_name(file) && view.networks.len() < MAX_NETWORKS => {
                     view.networks.push(Place { file: file.to_owned(), name: name.to_owned() });
                 }
-                ["link", word, name] => view.links.push((word.to_owned(), name.to_owned())),
+                ["link", file, word, name] if view.links.len() < MAX_LINKS => {
+                    let [file, word, name] = [file, word, name].map(str::to_owned);
+                    view.links.push(Word { file, word, name });
+                }
                 ["server", address] if view.servers.len() < MAX_SERVERS => {
                     view.servers.extend(address.parse::<IpAddr>());
                 }
@@ -125,8 +141,10 @@ impl View {
         for place in self.networks.iter().filter(|p| is_word(&p.file) && is_word(&p.name)) {
             let _ = writeln!(out, "network {} {}", place.file, place.name);
         }
-        for (word, name) in self.links.iter().filter(|(word, name)| is_word(word) && is_word(name)) {
-            let _ = writeln!(out, "link {word} {name}");
+        for Word { file, word, name } in &self.links {
+            if [file, word, name].into_iter().all(|text| is_word(text)) {
+                let _ = writeln!(out, "link {file} {word} {name}");
+            }
         }
         for server in &self.servers {
             let _ = writeln!(out, "server {server}");
@@ -145,9 +163,10 @@ impl View {
     /// the name of one of the networks, which is then the only one.
     pub fn addresses(&self, tables: &[Names], name: &str) -> Option<Vec<IpAddr>> {
         let places = || self.networks.iter().zip(tables);
-        let in_one = |(_, names): (&Place, &Names), name: &str| {
-            let link = self.links.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
-            link.and_then(|(_, target)| names.addresses(target)).or_else(|| names.addresses(name))
+        let in_one = |(place, names): (&Place, &Names), name: &str| {
+            let is_meant = |link: &&Word| link.file == place.file && link.word.eq_ignore_ascii_case(name);
+            let link = self.links.iter().find(is_meant);
+            link.and_then(|link| names.addresses(&link.name)).or_else(|| names.addresses(name))
         };
         places().find_map(|place| in_one(place, name)).or_else(|| {
             places().find_map(|place| {
@@ -213,7 +232,7 @@ mod tests {
 
     fn world() -> (View, Vec<Names>) {
         let view = View::parse(
-            b"network aa n1\nnetwork bb n2.example\nlink database db\nlink web db\nserver 10.0.0.1\nhost-servers\nwhatever 1\nnetwork ../etc/passwd x\n",
+            b"network aa n1\nnetwork bb n2.example\nlink aa database db\nlink aa web db\nlink bb db web\nserver 10.0.0.1\nhost-servers\nwhatever 1\nnetwork ../etc/passwd x\n",
         );
         let first = Names::parse(b"web 172.18.0.2 fd00::2\ndb 172.18.0.3\nshared 172.18.0.2 172.18.0.3\nShared 172.18.0.4 172.18.0.2\n\n broken\nempty\n");
         let second = Names::parse(b"web 172.19.0.2\nonly 172.19.0.5\n");
@@ -224,8 +243,9 @@ mod tests {
     fn names_and_addresses() {
         let (view, tables) = world();
         assert_eq!(view.networks.len(), 2);
-        let cases: [(&str, Option<&[&str]>); 15] = [
+        let cases: [(&str, Option<&[&str]>); 16] = [
             ("db", Some(&["172.18.0.3"])),
+            ("db.n2.example", Some(&["172.19.0.2"])),
             ("only", Some(&["172.19.0.5"])),
             ("shared", Some(&["172.18.0.2", "172.18.0.3", "172.18.0.4"])),
             ("database", Some(&["172.18.0.3"])),
@@ -267,7 +287,8 @@ mod tests {
         assert_eq!(View::parse(view.to_text().as_bytes()), view);
         let text = to_text([("web", &[ip("10.0.0.1"), ip("::1")][..]), ("a b", &[]), ("x", &[])]);
         assert_eq!(text, "web 10.0.0.1 ::1\nx\n");
-        let hostile = View { links: vec![("a\nhost-servers".into(), "b".into())], ..View::default() };
+        let link = Word { file: "aa".into(), word: "a\nhost-servers".into(), name: "b".into() };
+        let hostile = View { links: vec![link], ..View::default() };
         assert_eq!(hostile.to_text(), "");
     }
 

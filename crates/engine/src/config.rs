@@ -177,6 +177,19 @@ pub struct HostConfig {
     /// The driver of volumes that name none.
     #[serde(skip_serializing_if = "is_default")]
     pub volume_driver: String,
+    /// Containers on the default bridge that it is told of.
+    #[serde(skip_serializing_if = "is_default")]
+    pub links: Vec<Link>,
+}
+
+/// `--link container:alias`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    /// Its id; in a request a name or an id.
+    pub container: String,
+    /// What it is called in the container that links.
+    pub alias: String,
 }
 
 /// Limits beyond memory, CPUs and processes (Docker's `Resources`); 0 or empty = none.
@@ -331,6 +344,8 @@ pub enum NetworkMode {
     None,
     /// A user-defined network, as the client named it.
     Named(String),
+    /// `container:NAME`: the namespace of another container.
+    Container(String),
 }
 
 impl NetworkMode {
@@ -340,7 +355,7 @@ impl NetworkMode {
             Self::Bridge => "bridge",
             Self::Host => "host",
             Self::None => "none",
-            Self::Named(name) => name,
+            Self::Named(name) | Self::Container(name) => name,
         }
     }
 }

@@ -18,12 +18,16 @@ const NVIDIA_CAPABILITIES: [&str; 7] =
 const MAX_DEVICES: i64 = 4096;
 
 /// Serves all requests of a container.
-pub(crate) fn apply(requests: &[DeviceRequest], spec: &mut spec::Spec) -> Result<()> {
+pub(crate) fn apply(
+    requests: &[DeviceRequest],
+    cdi: &dyn Fn() -> Registry,
+    spec: &mut spec::Spec,
+) -> Result<()> {
     for request in requests {
         if request.driver == "cdi" {
             let names = request.device_ids.as_deref().unwrap_or_default();
             if !names.is_empty() {
-                Registry::load().inject(names, spec)?;
+                cdi().inject(names, spec)?;
             }
             continue;
         }
@@ -131,7 +135,10 @@ mod tests {
                 "could not select device driver \"foo\" with capabilities: [[a b] [c]]",
             ),
         ] {
-            assert_eq!(apply(&[asked], &mut spec::Spec::default()).unwrap_err().message, text);
+            assert_eq!(
+                apply(&[asked], &Registry::default, &mut spec::Spec::default()).unwrap_err().message,
+                text
+            );
         }
     }
 

@@ -29,6 +29,7 @@ pub mod events;
 pub mod images;
 pub mod mounts;
 pub mod networks;
+pub mod settings;
 pub mod spec;
 pub mod system;
 pub mod tasks;
@@ -36,20 +37,21 @@ pub mod volumes;
 
 pub use config::{
     ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig,
-    Limits, LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
+    Limits, Link, LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
 pub use containers::{Container, EndpointState, ListFilter, NetworkState, State, Status};
 pub use error::{Error, Kind, Result};
 pub use mounts::{MountPoint, MountRequest};
 pub use paths::Paths;
 pub use reconcile::Reconciled;
+pub use settings::Settings;
 pub use state::time_text;
 pub use sys::clock::Time;
 pub use sys::lock::Lock;
 pub use trace::TraceSink;
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 /// How an engine is set up; the same for all processes of one installation.
 #[derive(Debug, Clone)]
@@ -68,6 +70,10 @@ pub struct Options {
     pub version: String,
     /// This process lives on (the daemon): it supervises the tasks that it starts.
     pub long_lived: bool,
+    /// What `daemon.json` and flags say.
+    pub settings: Settings,
+    /// Flags that say the same to a helper of this installation.
+    pub arguments: Vec<String>,
 }
 
 /// The handle on everything.
@@ -83,14 +89,18 @@ struct Inner {
     store: OnceLock<store::Store>,
     layout: OnceLock<cgroup::Layout>,
     pending: tasks::Pending,
+    /// Replaced as a whole when they are read again.
+    settings: RwLock<Arc<Settings>>,
 }
 
 impl Engine {
     /// Makes the folders of both roots; the databases are opened when first needed.
     pub fn open(options: Options) -> Result<Self> {
         let paths = Paths::create(&options.data_root, &options.run_root)?;
+        let settings = RwLock::new(Arc::new(options.settings.clone()));
         Ok(Self(Arc::new(Inner {
             options,
+            settings,
             paths,
             state: OnceLock::new(),
             store: OnceLock::new(),
@@ -102,6 +112,12 @@ impl Engine {
     /// How this engine was set up.
     pub fn options(&self) -> &Options {
         &self.0.options
+    }
+
+    /// The settings that hold now.
+    pub fn settings(&self) -> Arc<Settings> {
+        // A writer only stores: what it has poisoned is whole.
+        self.0.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Where things lie.

@@ -141,7 +141,7 @@ impl Engine {
             Ok(_) => Ok(()),
             Err(failure) => {
                 record.last.error.clone_from(&failure.message);
-                record.last.exit_code = crate::tasks::failure_code(&failure);
+                record.last.exit_code = crate::tasks::failure_code(&failure, record.last.exit_code);
                 self.state()?.update(&record)?;
                 Err(failure)
             }
@@ -160,7 +160,7 @@ impl Engine {
         let (mut started, mut failures) = (Vec::new(), Vec::new());
         let mut all = self.list_containers(&ListFilter { all: true, ..ListFilter::default() })?;
         all.reverse();
-        for container in all {
+        for container in in_order(all) {
             let has_ended = matches!(container.state.status, Status::Exited | Status::Created);
             if !has_ended || !has_policy(&container.host.restart) {
                 continue;
@@ -192,6 +192,28 @@ impl Engine {
         }
         self.clear_network_if_unused()
     }
+}
+
+/// Those that others need (whose network they join, to whom they link) before them, else in the order given.
+fn in_order(all: Vec<crate::Container>) -> Vec<crate::Container> {
+    fn visit(at: usize, needs: &[Vec<usize>], seen: &mut [bool], order: &mut Vec<usize>) {
+        if !std::mem::replace(&mut seen[at], true) {
+            needs[at].iter().for_each(|&other| visit(other, needs, seen, order));
+            order.push(at);
+        }
+    }
+    let needs: Vec<Vec<usize>> = all
+        .iter()
+        .map(|container| {
+            let links = container.host.links.iter().map(|link| link.container.as_str());
+            let words = container.host.network.joined().into_iter().chain(links);
+            words.filter_map(|word| all.iter().position(|c| c.id == word || c.name == word)).collect()
+        })
+        .collect();
+    let (mut seen, mut order) = (vec![false; all.len()], Vec::new());
+    (0..all.len()).for_each(|at| visit(at, &needs, &mut seen, &mut order));
+    let mut all: Vec<Option<crate::Container>> = all.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|at| all[at].take()).collect()
 }
 
 #[cfg(test)]

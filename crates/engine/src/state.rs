@@ -132,6 +132,12 @@ pub struct Task {
     /// Volumes that are mounted on the host for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<String>,
+    /// The container whose network it is in, when that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
+    /// The links that it was started with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<crate::config::Link>,
 }
 
 impl Task {
@@ -324,9 +330,37 @@ impl State {
         }
         match by_prefix.len() {
             1 => Ok(by_prefix.swap_remove(0)),
-            0 => Err(Error::not_found(format!("No such container: {word}"))),
+            0 => match name.split_once('/') {
+                Some((parent, alias)) => self.find_linked(word, parent, alias),
+                None => Err(Error::not_found(format!("No such container: {word}"))),
+            },
             _ => Err(Error::invalid(format!("Multiple IDs found with provided prefix: {word}"))),
         }
+    }
+
+    /// By the name of a link, `PARENT/ALIAS`.
+    fn find_linked(&self, word: &str, parent: &str, alias: &str) -> Result<Record> {
+        let gone = || Error::not_found(format!("No such container: {word}"));
+        let parent = if parent.contains('/') { Err(gone()) } else { self.find(parent).map_err(|_| gone()) }?;
+        let link = parent.host.links.iter().find(|link| link.alias == alias).ok_or_else(gone)?;
+        self.find(&link.container).map_err(|_| gone())
+    }
+
+    /// Those that run with a link to a container, which their tasks name.
+    pub(crate) fn tasks_linked_to(&self, id: &str) -> Result<Vec<String>> {
+        let sql = "SELECT id FROM tasks WHERE id <> ?1 AND instr(task, ?2) > 0";
+        let mark = format!("\"container\":\"{id}\"");
+        self.run()?.read(|t| t.query(sql, &[id.into(), (&mark).into()], |row| Ok(row.text(0)?)))
+    }
+
+    /// Whether somebody runs in a container's network.
+    pub(crate) fn is_joined(&self, id: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM tasks WHERE id <> ?1 AND instr(task, ?2) > 0 LIMIT 1";
+        let mark = format!("\"joined\":\"{id}\"");
+        let found = self.run()?.read(|t| {
+            t.query_one(sql, &[id.into(), (&mark).into()], |row| row.int(0).map_err(Error::from))
+        })?;
+        Ok(found.is_some())
     }
 
     pub(crate) fn task(&self, id: &str) -> Result<Option<Task>> {

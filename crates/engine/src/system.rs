@@ -69,7 +69,7 @@ impl Engine {
         if !swap_limit {
             warnings.push("WARNING: No swap limit support".to_string());
         }
-        let cdi = crate::cdi::Registry::load();
+        let cdi = self.cdi();
         warnings.extend(cdi.warnings());
         Ok(SystemInfo {
             devices: cdi.names().map(str::to_string).collect(),

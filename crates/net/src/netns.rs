@@ -87,8 +87,11 @@ impl Netns {
         let Some(dir) = &self.ipv6 else { return Ok(()) };
         let name = format!("{interface}/disable_ipv6");
         let what = |e| Error::kernel(format!("write 1 to net/ipv6/conf/{name}"), e);
-        let file =
-            rustix::fs::openat(dir, &name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(what)?;
+        let file = match rustix::fs::openat(dir, &name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // With an MTU below 1280 there is no IPv6 on it (RFC 8200, section 5).
+            Err(Errno::NOENT) => return Ok(()),
+            file => file.map_err(what)?,
+        };
         rustix::io::write(&file, b"1").map_err(what).map(drop)
     }
 

@@ -31,6 +31,8 @@ pub struct BridgeConfig {
     pub reserved: Vec<Subnet>,
     /// Nothing goes out of it or comes in from elsewhere than the host.
     pub internal: bool,
+    /// The host forwards: switched on where it is off.
+    pub forward: bool,
 }
 
 impl Default for BridgeConfig {
@@ -42,6 +44,7 @@ impl Default for BridgeConfig {
             gateway: None,
             reserved: Vec::new(),
             internal: false,
+            forward: true,
         }
     }
 }
@@ -111,7 +114,7 @@ impl Network {
         let network = Self { route, nft, bridge };
         network.declare()?;
         network.close(config.internal)?;
-        let forwarding_switched_on = network.forward()?;
+        let forwarding_switched_on = config.forward && network.forward()?;
         network.spare_bridged_frames(ruleset)?;
         bridge::allow_route_localnet(&network.bridge.name)?;
         let (foreign_rules, warnings) = foreign::ensure(&network.nft)?;

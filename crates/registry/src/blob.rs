@@ -18,8 +18,6 @@ use tokio::task::spawn_blocking;
 
 /// Pieces between socket and disk; hyper's pieces are at most 64 KiB or so.
 const QUEUE: usize = 32;
-/// Tries without a single new byte before giving up.
-const MAX_FRUITLESS_TRIES: u32 = 5;
 /// How often another process's download is looked at. Its lock cannot be waited for without a thread
 /// that could not be stopped, and its progress is shown anyway.
 const SHARED_INTERVAL: Duration = Duration::from_millis(100);
@@ -154,7 +152,8 @@ impl Download {
                 Ok(()) => return Ok(()),
                 Err(e) if e.is_transient() => {
                     tries = if offset > before { 0 } else { tries + 1 };
-                    if tries >= MAX_FRUITLESS_TRIES {
+                    // Without a single new byte.
+                    if tries as usize >= shared.repository.settings().download_attempts {
                         return Err(e);
                     }
                     tokio::time::sleep(delay(tries)).await;

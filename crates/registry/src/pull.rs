@@ -23,8 +23,6 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use unpack::{Event, Unpack};
 
-/// Layers that download at once (dockerd's max-concurrent-downloads).
-const CONCURRENT_DOWNLOADS: usize = 3;
 /// An index that points to an index that points …
 const MAX_INDEX_DEPTH: usize = 4;
 
@@ -302,7 +300,7 @@ fn start_downloads(
     reporter: &Reporter,
     events: &mpsc::UnboundedSender<Event>,
 ) -> (JoinSet<Result<()>>, Vec<oneshot::Receiver<store::Follow>>) {
-    let permits = Arc::new(Semaphore::new(CONCURRENT_DOWNLOADS));
+    let permits = Arc::new(Semaphore::new(shared.repository.settings().concurrent_downloads));
     let mut unique: Vec<(usize, Download)> = Vec::new();
     let mut by_digest: HashMap<&Digest, usize> = HashMap::new();
     let mut sources = Vec::new();

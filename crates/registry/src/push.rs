@@ -18,8 +18,6 @@ use store::Store;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-/// Blobs that travel at once (dockerd's max-concurrent-uploads).
-const CONCURRENT_UPLOADS: usize = 5;
 /// dockerd looks so often and says what it sees.
 const INTERVAL: Duration = Duration::from_millis(100);
 const MAX_DEPTH: usize = 4;
@@ -129,7 +127,7 @@ async fn upload(
     tell: &mut (impl FnMut(Progress) + Send),
 ) -> Result<()> {
     let (events, mut done) = mpsc::unbounded_channel();
-    let permits = Arc::new(Semaphore::new(CONCURRENT_UPLOADS));
+    let permits = Arc::new(Semaphore::new(repository.settings().concurrent_uploads));
     let mut tasks = JoinSet::new();
     let mut shown: Vec<Shown> = Vec::new();
     for (index, blob) in blobs.iter().enumerate() {

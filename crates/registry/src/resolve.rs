@@ -45,6 +45,10 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
+    pub(crate) fn settings(&self) -> &crate::Settings {
+        &self.http.settings
+    }
+
     pub(crate) fn new(http: Arc<Http>, endpoint: Endpoint, authorizer: Arc<Authorizer>, path: &str) -> Self {
         Repository { http, endpoint, authorizer, base: format!("/v2/{path}") }
     }

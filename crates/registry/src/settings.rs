@@ -17,10 +17,14 @@ const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+/// dockerd's numbers.
+const CONCURRENT_DOWNLOADS: usize = 3;
+const CONCURRENT_UPLOADS: usize = 5;
+const DOWNLOAD_ATTEMPTS: usize = 5;
 const CERTS_D: &[&str] = &["/etc/tare/certs.d", "/etc/docker/certs.d"];
 
 /// How registries are reached and whom we trust.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// `host`, `host:port` or a network (`10.0.0.0/8`): certificates are not checked, and plain HTTP is spoken
     /// where nobody speaks TLS. Loopback always is.
@@ -35,6 +39,28 @@ pub struct Settings {
     pub bundle_folders: Vec<PathBuf>,
     /// Proxies.
     pub proxies: Proxies,
+    /// So many blobs come at once.
+    pub concurrent_downloads: usize,
+    /// So many go at once.
+    pub concurrent_uploads: usize,
+    /// A download that breaks off is tried so often.
+    pub download_attempts: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            insecure: Vec::new(),
+            mirrors: Vec::new(),
+            certs: Vec::new(),
+            bundles: Vec::new(),
+            bundle_folders: Vec::new(),
+            proxies: Proxies::default(),
+            concurrent_downloads: CONCURRENT_DOWNLOADS,
+            concurrent_uploads: CONCURRENT_UPLOADS,
+            download_attempts: DOWNLOAD_ATTEMPTS,
+        }
+    }
 }
 
 impl Settings {

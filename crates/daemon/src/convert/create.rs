@@ -35,11 +35,12 @@ pub(crate) fn create(
     }
     check_restart(&host.restart_policy)?;
     check_mounts(&host)?;
+    super::host::check_links(&host)?;
     refuse_host(&host, version)?;
     refuse_config(&request.config)?;
     let network = super::networks::mode(&host.network_mode)?;
     let mut networks = super::networks::wanted(request.networking_config.as_ref(), &network)?;
-    if !request.config.mac_address.is_empty() {
+    if !request.config.mac_address.is_empty() && network.joined().is_none() {
         // Older clients' place for it: it is that of the container's mode.
         let all = networks.get_or_insert_default();
         let own = all.entry(network.as_str().to_owned()).or_default();
@@ -104,10 +105,8 @@ fn check_mounts(host: &HostConfig) -> Result<(), Refusal> {
 
 /// The fields of HostConfig that must be at a value which asks for nothing.
 fn refuse_host(host: &HostConfig, version: ApiVersion) -> Result<(), Refusal> {
-    let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let asked = [
         ("Cgroup", !host.cgroup.is_empty()),
-        ("Links", some(&host.links)),
         // Gone from the API with 1.42: newer clients do not send it, and dockerd does not read it.
         ("KernelMemory", host.kernel_memory != 0 && version < ApiVersion::v1(42)),
         ("KernelMemoryTCP", host.kernel_memory_tcp != 0),
@@ -203,7 +202,7 @@ mod tests {
         );
         assert_eq!(host.pids_limit, Some(50));
         assert_eq!(host.port_bindings["80/tcp"][0].host_port, "8081");
-        assert_eq!(host.log.driver, "json-file");
+        assert_eq!(host.log.driver, "");
     }
 
     #[test]
@@ -211,10 +210,6 @@ mod tests {
         for (text, expected) in [
             (r#"{}"#, "config cannot be empty in order to create a container"),
             (r#"{"HostConfig":{"Memory":1}}"#, "config cannot be empty in order to create a container"),
-            (
-                r#"{"Image":"x","HostConfig":{"NetworkMode":"container:a"}}"#,
-                "HostConfig.NetworkMode: sharing another container's network is not supported yet",
-            ),
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (
@@ -246,7 +241,6 @@ mod tests {
     /// A value that asks for something, for each field that is refused.
     const REFUSED: &[(&str, &str)] = &[
         ("Cgroup", r#""x""#),
-        ("Links", r#"["x"]"#),
         ("KernelMemoryTCP", "5"),
         ("CpuCount", "5"),
         ("CpuPercent", "5"),
@@ -256,6 +250,7 @@ mod tests {
 
     /// What reaches the engine, which does it or refuses it in its own words.
     const HANDED_ON: &[&str] = &[
+        "Links",
         "Binds",
         "ContainerIDFile",
         "LogConfig",

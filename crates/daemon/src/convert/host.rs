@@ -7,7 +7,9 @@ use api::host_config::{
     DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
 };
 use api::network::PortBinding;
-use engine::{Container, DeviceNumber, Dns, Limits, Namespaces, NetworkMode, Security};
+use engine::{Container, DeviceNumber, Dns, Limits, Link, Namespaces, NetworkMode, Security};
+
+use crate::reply::Refusal;
 
 /// Docker's size of /dev/shm when none is asked for.
 const DEFAULT_SHM: i64 = 64 * 1024 * 1024;
@@ -19,12 +21,11 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         let bindings = bindings.map(|b| engine::PortBinding { host_ip: b.host_ip, host_port: b.host_port });
         (port, bindings.collect())
     });
+    let links = from.links.take().unwrap_or_default().iter().filter_map(|text| link(text).ok()).collect();
     let [rows, columns] = from.console_size.map(|size| u16::try_from(size).unwrap_or(u16::MAX));
     let log = engine::LogConfig {
-        driver: match from.log_config.driver.as_str() {
-            "" => "json-file".to_owned(),
-            driver => driver.to_owned(),
-        },
+        // An empty one is the engine's choice.
+        driver: std::mem::take(&mut from.log_config.driver),
         options: from.log_config.config.take().unwrap_or_default(),
     };
     engine::HostConfig {
@@ -79,7 +80,28 @@ pub(super) fn wanted(mut from: HostConfig, network: NetworkMode) -> engine::Host
         mounts: from.mounts.take().unwrap_or_default().into_iter().map(super::mount::wanted).collect(),
         volumes_from: from.volumes_from.take().unwrap_or_default(),
         volume_driver: from.volume_driver,
+        links,
     }
+}
+
+/// Refuses what is no link, in the words of Docker's option parser.
+pub(super) fn check_links(from: &HostConfig) -> Result<(), Refusal> {
+    from.links.iter().flatten().try_for_each(|text| link(text).map(drop))
+}
+
+/// `name[:alias]`; `/name:/parent/alias` is what `inspect` shows.
+fn link(text: &str) -> Result<Link, Refusal> {
+    let words: Vec<&str> = text.splitn(3, ':').collect();
+    let (container, alias) = match words[..] {
+        [""] => return Err(Refusal::bad_request("empty string specified for links")),
+        [name] => (name, name),
+        [name, alias] if alias.starts_with('/') => {
+            (name.get(1..).unwrap_or_default(), alias.rsplit('/').next().unwrap_or_default())
+        }
+        [name, alias] => (name, alias),
+        _ => return Err(Refusal::bad_request(format!("bad format for links: {text}"))),
+    };
+    Ok(Link { container: container.to_owned(), alias: alias.to_owned() })
 }
 
 fn restart(from: RestartPolicy) -> engine::RestartPolicy {
@@ -171,8 +193,7 @@ pub(super) fn shown(container: &Container) -> HostConfig {
             bindings.map(|b| PortBinding { host_ip: b.host_ip.clone(), host_port: b.host_port.clone() });
         (port.clone(), Some(bindings.collect()))
     });
-    let (columns, rows) = from.console_size;
-    let namespaces = &from.namespaces;
+    let ((columns, rows), namespaces) = (from.console_size, &from.namespaces);
     let or = |word: &str, usual: &str| if word.is_empty() { usual.to_owned() } else { word.to_owned() };
     let shown = HostConfig {
         binds: list(&from.binds),
@@ -193,6 +214,7 @@ pub(super) fn shown(container: &Container) -> HostConfig {
         dns_options: Some(from.dns.options.clone()),
         dns_search: Some(from.dns.search.clone()),
         extra_hosts: list(&from.dns.extra_hosts),
+        links: list(&container.links),
         group_add: list(&from.group_add),
         ipc_mode: or(&namespaces.ipc, "private"),
         pid_mode: namespaces.pid.clone(),

@@ -20,7 +20,11 @@ pub(crate) fn inspect(container: &Container, execs: Vec<String>, with_manifest: 
     let started = container.state.started_ns != 0;
     let file = |name: &str| {
         // dockerd names them once they exist, which is from the first start on.
-        if started { container.data_dir.join(name).to_string_lossy().into_owned() } else { String::new() }
+        if started {
+            container.network_files.join(name).to_string_lossy().into_owned()
+        } else {
+            String::new()
+        }
     };
     let mut argv = container.argv.iter().cloned();
     ContainerInspect {
@@ -129,8 +133,11 @@ fn network_settings(container: &Container) -> NetworkSettings {
     let networks = super::networks::shown(container);
     // The fields beside the map are those of the default bridge.
     let endpoint = networks.get("bridge").cloned().unwrap_or_default();
-    let key =
-        if container.is_running() { format!("/proc/{}/ns/net", container.state.pid) } else { String::new() };
+    let key = if container.is_running() && container.network().joined().is_none() {
+        format!("/proc/{}/ns/net", container.state.pid)
+    } else {
+        String::new()
+    };
     NetworkSettings {
         sandbox_key: key,
         ports: Some(ports(container)),

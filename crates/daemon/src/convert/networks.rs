@@ -14,9 +14,7 @@ pub(super) fn mode(word: &str) -> Result<NetworkMode, Refusal> {
         "" | "default" | "bridge" => Ok(NetworkMode::Bridge),
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
-        other if other.starts_with("container:") => {
-            Err(Refusal::later("HostConfig.NetworkMode: sharing another container's network"))
-        }
+        other if other.starts_with("container:") => Ok(NetworkMode::Container(other.to_owned())),
         other => Ok(NetworkMode::Named(other.to_owned())),
     }
 }
@@ -27,6 +25,17 @@ pub(super) fn wanted(
     own: &NetworkMode,
 ) -> Result<Option<BTreeMap<String, Membership>>, Refusal> {
     let endpoints = networking.and_then(|networking| networking.endpoints_config.as_ref());
+    if own.joined().is_some() {
+        for settings in endpoints.into_iter().flat_map(BTreeMap::values).flatten() {
+            if membership(settings)?.address.is_some() {
+                let name = own.as_str();
+                return Err(Refusal::bad_request(format!(
+                    "invalid config for network {name}: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
+                )));
+            }
+        }
+        return Ok(None);
+    }
     let mut all = BTreeMap::from([(own.as_str().to_owned(), Membership::default())]);
     for (name, settings) in endpoints.into_iter().flatten() {
         let wish = settings.as_ref().map(membership).transpose()?.unwrap_or_default();
@@ -47,7 +56,6 @@ pub(crate) fn membership(from: &EndpointSettings) -> Result<Membership, Refusal>
     let refused = [
         ("IPAMConfig.IPv6Address", !ipam.ipv6_address.is_empty()),
         ("IPAMConfig.LinkLocalIPs", ipam.link_local_ips.as_ref().is_some_and(|l| !l.is_empty())),
-        ("Links", from.links.as_ref().is_some_and(|l| !l.is_empty())),
         ("DriverOpts", from.driver_opts.as_ref().is_some_and(|o| !o.is_empty())),
     ];
     if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
@@ -64,6 +72,7 @@ pub(crate) fn membership(from: &EndpointSettings) -> Result<Membership, Refusal>
         address,
         mac,
         priority: from.gw_priority as i64,
+        links: from.links.clone().unwrap_or_default(),
     })
 }
 
@@ -79,6 +88,7 @@ pub(super) fn shown(container: &Container) -> BTreeMap<String, EndpointSettings>
             }),
             aliases: (!wish.aliases.is_empty()).then(|| wish.aliases.clone()),
             gw_priority: wish.priority as isize,
+            links: (!wish.links.is_empty()).then(|| wish.links.clone()),
             mac_address: String::new(),
             network_id: network.id.clone(),
             dns_names: dns_names(container, name, wish),

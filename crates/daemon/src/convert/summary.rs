@@ -18,7 +18,10 @@ pub(crate) fn summary(
     let network = container.network().as_str().to_owned();
     ContainerSummary {
         id: container.id.clone(),
-        names: vec![format!("/{}", container.name)],
+        names: std::iter::once(&container.name)
+            .chain(&container.link_names)
+            .map(|n| format!("/{n}"))
+            .collect(),
         image: image.to_owned(),
         image_id: container.image_id.clone(),
         image_manifest_descriptor: container

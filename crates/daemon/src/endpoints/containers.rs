@@ -252,13 +252,9 @@ pub(super) async fn wait(router: &Router, call: Call) -> Result<Reply, Refusal> 
 
 pub(super) async fn remove(router: &Router, call: Call) -> Result<Reply, Refusal> {
     if call.query.flag("link") {
-        // Of a container's own name nothing but the container can be removed; a link's name is no container's.
         let name = call.name.clone();
-        router.block(&call.tracing, move |engine| engine.container(&name)).await?;
-        return Err(engine::Error::conflict(
-            "Conflict, cannot remove the default link name of the container",
-        )
-        .into());
+        router.block(&call.tracing, move |engine| engine.remove_link(&name)).await?;
+        return Ok(reply::empty(StatusCode::NO_CONTENT));
     }
     let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
     let remove = router.engine().remove_container(&call.name, force, volumes);

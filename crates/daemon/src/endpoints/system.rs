@@ -28,6 +28,7 @@ pub(super) fn version(router: &Router) -> Result<Reply, Refusal> {
 
 pub(super) async fn info(router: &Router, call: Call) -> Result<Reply, Refusal> {
     let info = router.block(&call.tracing, engine::Engine::info).await?;
-    let body = system::info(&info, &router.engine().options().version, call.version);
+    let settings = router.engine().settings();
+    let body = system::info(&info, &settings, &router.engine().options().version, call.version);
     Ok(reply::json(StatusCode::OK, &body))
 }

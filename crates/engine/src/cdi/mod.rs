@@ -55,7 +55,8 @@ impl Registry {
         self.errors.iter().map(one).chain(self.yaml.iter().map(yaml)).collect()
     }
 
-    fn load_from(folders: &[&Path]) -> Self {
+    /// Reads folders, the later ones before the earlier.
+    pub(crate) fn load_from(folders: &[&Path]) -> Self {
         let mut all = Self::default();
         for folder in folders {
             let first = all.files.len();

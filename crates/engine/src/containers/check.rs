@@ -16,6 +16,7 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
             .map_err(|e| Error::invalid(format!("invalid {option}: {}", e.message)))?;
     }
     namespaces(&host.namespaces)?;
+    network(host)?;
     // As dockerd: of these the client is not said to be the cause.
     spec::security::parse(&host.security).map_err(|e| Error::new(Kind::Internal, e.message))?;
     storage(host)?;
@@ -40,7 +41,8 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
 }
 
 /// Checks what runs in it.
-pub(super) fn config(config: &ContainerConfig) -> Result<()> {
+pub(super) fn config(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    crate::networks::joined::check(config, host)?;
     if let Some(entry) = config.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
         return Err(Error::invalid(format!("invalid environment variable: {entry}")));
     }
@@ -63,6 +65,15 @@ fn ports(host: &HostConfig) -> Result<()> {
         Some(bad) => Err(Error::invalid(format!("invalid port specification: {:?}", bad.host_port))),
         None => Ok(()),
     }
+}
+
+fn network(host: &HostConfig) -> Result<()> {
+    if host.network == crate::NetworkMode::Host && !host.links.is_empty() {
+        return Err(Error::invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+        ));
+    }
+    Ok(())
 }
 
 fn namespaces(n: &Namespaces) -> Result<()> {

@@ -37,7 +37,8 @@ impl Engine {
         if let Some(name) = &name {
             names::check(name)?;
         }
-        super::check::config(&config)?;
+        super::check::config(&config, &host)?;
+        self.fill_host(&mut host, self.cgroup_layout()?.version() == cgroup::Version::V2);
         let machine = self.machine(&host)?;
         let mut warnings = spec::validate(&mut host, &machine)?;
         super::check::host(&host)?;
@@ -48,6 +49,11 @@ impl Engine {
                 *mode = format!("container:{}", found.id);
             }
         }
+        if let Some(found) = host.network.joined().and_then(|word| self.state().ok()?.find(word).ok()) {
+            // One that is not there yet may be when this one starts.
+            host.network = crate::NetworkMode::Container(format!("container:{}", found.id));
+        }
+        host.links = self.resolve_links(&host.network, std::mem::take(&mut host.links))?;
         if host.namespaces.uts == "host" && !config.hostname.is_empty() {
             return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
         }

@@ -154,6 +154,12 @@ pub struct Container {
     pub endpoint: Option<EndpointState>,
     /// Its networks by name.
     pub networks: std::collections::BTreeMap<String, NetworkState>,
+    /// Its links, in Docker's form `/NAME:/OWN/ALIAS`.
+    pub links: Vec<String>,
+    /// Names that it has by links of others, `PARENT/ALIAS`; only in lists.
+    pub link_names: Vec<String>,
+    /// Where the files of its network are: `containers/ID`, its own or that of whom it has joined.
+    pub network_files: std::path::PathBuf,
     /// `containers/ID`.
     pub data_dir: std::path::PathBuf,
     /// Its json-file log; empty with another driver.
@@ -231,7 +237,9 @@ impl Engine {
     pub fn list_containers(&self, filter: &ListFilter) -> Result<Vec<Container>> {
         let mut tasks: std::collections::HashMap<String, Task> = self.state()?.tasks()?.into_iter().collect();
         let mut found = Vec::new();
-        for record in self.state()?.containers()? {
+        let records = self.state()?.containers()?;
+        let names: Vec<(String, String)> = records.iter().flat_map(links_of).collect();
+        for record in records {
             let task = tasks.remove(&record.id);
             let mut container = self.describe(record, task)?;
             if container.late || container.state.status == Status::Dead {
@@ -241,6 +249,8 @@ impl Engine {
                     Err(e) => return Err(e),
                 };
             }
+            let own = names.iter().filter(|(id, _)| *id == container.id);
+            container.link_names = own.map(|(_, name)| name.clone()).collect();
             if self.passes(&container, filter)? {
                 found.push(container);
                 if filter.limit > 0 && found.len() == filter.limit {
@@ -262,7 +272,10 @@ impl Engine {
             None => c.config.labels.contains_key(text.as_str()),
         };
         Ok((everything || running)
-            && any(&filter.name, &|n| crate::name_pattern::matches(n, &c.name))
+            && any(&filter.name, &|n| {
+                let own = std::iter::once(&c.name).chain(&c.link_names);
+                own.into_iter().any(|name| crate::name_pattern::matches(n, name))
+            })
             && any(&filter.id, &|prefix| c.id.starts_with(prefix))
             && filter.label.iter().all(label)
             && any(&filter.health, &|h| c.health.as_ref().map_or("none", |found| found.status.as_str()) == h)
@@ -315,7 +328,15 @@ impl Engine {
         let v2 = self.cgroup_layout()?.version() == cgroup::Version::V2;
         let private = crate::spec::private_cgroups(&record.host, v2);
         let mounts = self.shown_mounts(&record);
+        let links = record.host.links.iter().filter_map(|link| {
+            let child = self.state().ok()?.find(&link.container).ok()?;
+            Some(format!("/{}:/{}/{}", child.name, record.name, link.alias))
+        });
+        let links = links.collect();
         Ok(Container {
+            links,
+            network_files: self.network_files(&record),
+            link_names: Vec::new(),
             argv: record.argv(),
             data_dir: self.paths().container(&record.id),
             log_path,
@@ -391,6 +412,11 @@ impl Engine {
         let all = ListFilter { all: true, ..ListFilter::default() };
         Ok(self.list_containers(&all)?.into_iter().filter(|c| c.image_id == image_id).collect())
     }
+}
+
+/// The names that others have by a container's links, and their ids.
+fn links_of(record: &Record) -> impl Iterator<Item = (String, String)> {
+    record.host.links.iter().map(|link| (link.container.clone(), format!("{}/{}", record.name, link.alias)))
 }
 
 impl Container {

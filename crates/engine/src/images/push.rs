@@ -142,7 +142,7 @@ impl Engine {
 
     /// The client for all registries.
     pub(super) fn registry(&self) -> Result<registry::Client> {
-        Ok(registry::Client::new(registry::Settings::from_environment()))
+        Ok(registry::Client::new(self.registry_settings()))
     }
 }
 

@@ -14,9 +14,6 @@ use rustix::fd::AsFd;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-/// The longest hosts file that is edited.
-const HOSTS_MAX: u64 = 1 << 20;
-
 /// Which container joins which network.
 #[derive(Debug, Clone, Default)]
 pub struct Joining {
@@ -118,6 +115,7 @@ impl Engine {
             self.move_ports(record, task)?;
         }
         self.resolve_live(record, task, &netns)?;
+        self.tell_parents(record, task)?;
         match task.endpoints.last() {
             Some(endpoint) => self.edit_hosts(record, Some(endpoint.address), None),
             None => Ok(()),
@@ -138,7 +136,7 @@ impl Engine {
             let now = std::fs::read(&path).map_err(io("read resolv.conf"))?;
             let ours = std::fs::read_to_string(&hash).unwrap_or_default();
             if oci::Digest::sha256(&now).to_string() == ours {
-                let text = super::resolv_conf(&record.host.network, &record.host.dns, true)?;
+                let text = super::resolv_conf(&record.host.network, &self.dns_of(record), true)?;
                 std::fs::write(&hash, oci::Digest::sha256(&text).to_string())
                     .and_then(|()| std::fs::write(&path, &text))
                     .map_err(io("write resolv.conf"))?;
@@ -178,27 +176,17 @@ impl Engine {
         self.edit_hosts(record, None, Some(gone.address))
     }
 
-    /// The container's file is edited in place, because it is mounted; what the container wrote into it stays. It may
-    /// have written anything: lines are bytes, and a file longer than any of ours is left alone.
     fn edit_hosts(&self, record: &Record, add: Option<Ipv4Addr>, remove: Option<Ipv4Addr>) -> Result<()> {
-        let path = self.paths().container(&record.id).join("hosts");
-        let mut text = Vec::new();
-        let file = std::fs::File::open(&path).map_err(io("open hosts"))?;
-        std::io::Read::read_to_end(&mut std::io::Read::take(file, HOSTS_MAX + 1), &mut text)
-            .map_err(io("read hosts"))?;
-        if text.len() as u64 > HOSTS_MAX {
-            return Ok(());
-        }
         let gone = remove.map(|address| format!("{address}\t"));
-        let stays = |line: &&[u8]| gone.as_ref().is_none_or(|gone| !line.starts_with(gone.as_bytes()));
-        let mut text = text.split_inclusive(|b| *b == b'\n').filter(stays).collect::<Vec<_>>().concat();
         let hostname = crate::spec::hostname(record, &crate::system::host_name());
         let domainname = &record.config.domainname;
         let names = net::hosts::Hosts { hostname: &hostname, domainname, ..net::hosts::Hosts::default() };
-        if let Some(address) = add {
-            text.extend_from_slice(format!("{address}\t{}\n", net::hosts::names(&names)).as_bytes());
-        }
-        std::fs::write(&path, text).map_err(io("write hosts"))
+        self.edit_hosts_file(record, |lines| {
+            lines.retain(|line| gone.as_ref().is_none_or(|gone| !line.starts_with(gone.as_bytes())));
+            if let Some(address) = add {
+                lines.push(format!("{address}\t{}\n", net::hosts::names(&names)).into_bytes());
+            }
+        })
     }
 
     /// Published ports lead to where the default route goes.
@@ -221,7 +209,7 @@ impl Engine {
     }
 }
 
-fn open_netns(task: &Task) -> Result<Netns> {
+pub(super) fn open_netns(task: &Task) -> Result<Netns> {
     let netns = Netns::open(&PathBuf::from(format!("/proc/{}/ns/net", task.pid)))?;
     let stat = sys::process::Stat::read(&task.pid.to_string())?;
     if stat.start_time != task.pid_start {
@@ -232,6 +220,9 @@ fn open_netns(task: &Task) -> Result<Netns> {
 
 fn check_modes(record: &Record, network: &NetworkInfo) -> Result<()> {
     let text = match (&record.host.network, network.name.as_str()) {
+        (NetworkMode::Container(_), _) => {
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        }
         (NetworkMode::Host, _) | (_, "host") => {
             "container cannot be disconnected from host network or connected to host network"
         }

@@ -131,6 +131,10 @@ impl Engine {
 
     /// Makes a network; the answer is its id.
     pub fn create_network(&self, wanted: CreateNetwork) -> Result<String> {
+        let mut wanted = wanted;
+        for (name, value) in self.settings().maps("default-network-opts").flat_map(|(_, options)| options) {
+            wanted.options.entry(name).or_insert(value);
+        }
         check(&wanted)?;
         let _lock = self.paths().lock("network")?;
         if self.networks()?.iter().any(|n| n.name == wanted.name) {
@@ -190,20 +194,12 @@ impl Engine {
             if !pool.range.is_empty() || !pool.gateway.is_empty() {
                 return Err(Error::invalid("no matching subnet for the given range or gateway"));
             }
-            let route = net::route::RouteSocket::open()?;
-            let v4 = |address, prefix| match address {
-                std::net::IpAddr::V4(address) => Subnet::containing(address, prefix),
-                std::net::IpAddr::V6(_) => None,
-            };
-            let mut taken = reserved;
-            taken.extend(route.addresses()?.iter().filter_map(|a| v4(a.address, a.prefix)));
-            let routes = route.routes()?;
-            taken.extend(routes.iter().filter(|r| r.prefix > 0).filter_map(|r| v4(r.destination, r.prefix)));
+            let mut taken = self.taken()?;
             if default.is_none() {
                 // The default bridge's own, which it takes with its first use.
-                taken.push(net::first_free_pool(&taken)?);
+                taken.push(self.default_pool(&taken)?);
             }
-            return Ok(net::first_free_pool(&taken)?);
+            return self.free_pool(&taken);
         }
         let bad = |text: &str| Error::invalid(format!("invalid subnet {text}: it should be an IPv4 prefix"));
         let subnet: Subnet = pool.subnet.parse().map_err(|_| bad(&pool.subnet))?;

@@ -5,12 +5,16 @@
 //! made or taken away twice. What changes the host happens under the `network` lock. A task's endpoints are noted
 //! before they are made, so that their end is driven by the row.
 
+mod default;
+pub(crate) mod joined;
+mod links;
 mod live;
 mod manage;
 mod names;
 mod ports;
 pub(crate) mod records;
 
+pub(crate) use links::Linked;
 pub use live::Joining;
 pub use manage::{CreateNetwork, NetworkInfo, Pool, PruneNetworks};
 pub(crate) use names::has_resolver;
@@ -51,6 +55,9 @@ pub(crate) struct Connected {
 struct Bridge {
     network: Network,
     record: Option<NetworkRecord>,
+    /// Of the default one: the part of its subnet that containers get, and whether they are kept apart.
+    range: Option<Subnet>,
+    isolated: bool,
 }
 
 impl Bridge {
@@ -73,12 +80,12 @@ impl Bridge {
 
     fn isolates(&self) -> bool {
         let icc = self.record.as_ref().and_then(|r| r.options.get(ICC));
-        icc.is_some_and(|icc| icc.parse() == Ok(false))
+        self.isolated || icc.is_some_and(|icc| icc.parse() == Ok(false))
     }
 
     fn ipam(&self) -> Ipam {
         let ipam = self.network.ipam();
-        let range = self.record.as_ref().and_then(|r| r.range.parse().ok());
+        let range = self.record.as_ref().and_then(|r| r.range.parse().ok()).or(self.range);
         range.map_or(ipam.clone(), |range: Subnet| ipam.with_range(range))
     }
 
@@ -143,8 +150,13 @@ impl Engine {
         drop(lock);
         let primary = task.endpoints.iter().position(|e| e.default_route);
         let bound = match primary {
-            Some(at) => bind(&bridges[at].network, record, task.endpoints[at].address)
-                .map_err(|message| connectivity(record, &task.endpoints[at], &message))?,
+            Some(at) => bind(
+                &bridges[at].network,
+                record,
+                task.endpoints[at].address,
+                self.default_host_ip(bridges[at].name()),
+            )
+            .map_err(|message| connectivity(record, &task.endpoints[at], &message))?,
             None => Vec::new(),
         };
         let netns = netns.finish()?;
@@ -200,10 +212,14 @@ impl Engine {
         })
     }
 
-    /// `--add-host`, with the default bridge's address in place of `host-gateway`.
+    /// `--add-host`, with the default bridge's address, or that of the settings, in place of `host-gateway`.
     pub(crate) fn extra_hosts(&self, dns: &Dns, task: &Task) -> Result<Vec<(String, IpAddr)>> {
         let one = |entry: &String| {
             let (name, address) = entry.split_once([':', '=']).unwrap_or((entry, ""));
+            let gateways = self.host_gateways();
+            if address == "host-gateway" && !gateways.is_empty() {
+                return Ok(gateways.into_iter().map(|address| (name.to_string(), address)).collect());
+            }
             let address = match address {
                 "host-gateway" => IpAddr::V4(
                     match task.endpoints.iter().find(|endpoint| endpoint.network_name == DEFAULT) {
@@ -220,26 +236,25 @@ impl Engine {
                     .parse()
                     .map_err(|_| Error::invalid(format!("invalid IP address in add-host: {text:?}")))?,
             };
-            Ok((name.to_string(), address))
+            Ok(vec![(name.to_string(), address)])
         };
-        dns.extra_hosts.iter().map(one).collect()
+        let all: Result<Vec<Vec<_>>> = dns.extra_hosts.iter().map(one).collect();
+        all.map(|lists| lists.into_iter().flatten().collect())
     }
 
     /// Opens a network by name or id, with the network lock held; after a flush of the ruleset publishes again
     /// what runs.
     fn open_bridge(&self, name: &str) -> Result<Bridge> {
-        let (record, reserved) = if name == DEFAULT || name == network_id(DEFAULT) {
+        let is_default = name == DEFAULT || name == network_id(DEFAULT);
+        let (record, config) = if is_default {
             // The default bridge takes a pool with its first use only.
-            let route = net::route::RouteSocket::open()?;
-            let there = route.link(Network::DEFAULT_BRIDGE)?.is_some();
-            (None, if there { Vec::new() } else { self.reserved()? })
+            (None, self.default_bridge()?)
         } else {
             let found = self.state()?.networks()?.into_iter().find(|n| n.name == name || n.id == name);
-            (Some(found.ok_or_else(|| not_found(name))?), Vec::new())
-        };
-        let config = match &record {
-            Some(record) => bridge_config(record)?,
-            None => BridgeConfig { reserved, ..BridgeConfig::default() },
+            let found = found.ok_or_else(|| not_found(name))?;
+            let forward = self.settings().switch("ip-forward") != Some(false);
+            let config = BridgeConfig { forward, ..bridge_config(&found)? };
+            (Some(found), config)
         };
         let opened = Network::open(&config)?;
         for warning in &opened.warnings {
@@ -248,7 +263,9 @@ impl Engine {
         if opened.ruleset == net::Installed::Fresh {
             self.publish_again(&opened.network)?;
         }
-        Ok(Bridge { network: opened.network, record })
+        let range = if is_default { self.default_range() } else { None };
+        let isolated = is_default && self.settings().switch("icc") == Some(false);
+        Ok(Bridge { network: opened.network, record, range, isolated })
     }
 
     /// The subnets of the networks that have a row.
@@ -326,9 +343,18 @@ impl Engine {
 
     /// Takes a task's published ports away. The addresses are freed with the row; the veth pairs go with the
     /// namespace, whose last descriptor the shim closes.
-    pub(crate) fn disconnect(&self, task: &Task) -> Result<()> {
+    pub(crate) fn disconnect(&self, id: &str, task: &Task) -> Result<()> {
         for endpoint in &task.endpoints {
             self.unpublish(endpoint)?;
+        }
+        // The address is somebody else's next: it must not stay with those who have joined and still run.
+        if !task.endpoints.is_empty() && self.state()?.is_joined(id)? {
+            for endpoint in task.endpoints.iter().filter(|e| !e.host_link.is_empty()) {
+                let lock = self.paths().lock("network")?;
+                let bridge = self.open_bridge(&endpoint.network)?;
+                drop(lock);
+                bridge.network.detach(&endpoint.host_link)?;
+            }
         }
         Ok(())
     }
@@ -458,7 +484,7 @@ pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns, resolver: bool) -> R
     let namespace = match network {
         NetworkMode::Host => net::resolv::Namespace::Host,
         _ if resolver => net::resolv::Namespace::Resolver,
-        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) => {
+        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_) | NetworkMode::Container(_) => {
             net::resolv::Namespace::Own { ipv6: false }
         }
     };

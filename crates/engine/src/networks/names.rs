@@ -13,7 +13,7 @@ use crate::Engine;
 use crate::config::Dns;
 use crate::error::{Error, Result, io};
 use crate::state::{Record, Task, TaskEndpoint};
-use dns::names::{Place, View};
+use dns::names::{Place, View, Word};
 use shim::client::Connection;
 use shim::protocol::Request;
 use std::io::Write;
@@ -71,17 +71,32 @@ impl Engine {
     ) -> shim::Result<()> {
         use rustix::fd::AsFd;
         let folder = self.paths().names();
-        let inside = !record.host.dns.servers.is_empty();
+        let inside = !self.dns_of(record).servers.is_empty();
         let request = Request::Resolve { folder, file: record.id.clone(), inside };
         let limit = Some(crate::tasks::SHIM_PATIENCE);
         connection.call(&request, &[sockets.udp.as_fd(), sockets.tcp.as_fd()], limit).map(drop)
+    }
+
+    /// What a container's resolver is told: its own wishes, the daemon's where it has none.
+    pub(crate) fn dns_of(&self, record: &Record) -> Dns {
+        let mut dns = record.host.dns.clone();
+        let settings = self.settings();
+        let default = |list: &mut Vec<String>, name: &str| {
+            if list.is_empty() {
+                list.extend(settings.list(name).map(str::to_string));
+            }
+        };
+        default(&mut dns.servers, "dns");
+        default(&mut dns.search, "dns-search");
+        default(&mut dns.options, "dns-opts");
+        dns
     }
 
     /// With the lock `names` held.
     fn write_view(&self, record: &Record, task: &Task) -> Result<()> {
         let mut endpoints: Vec<&TaskEndpoint> = task.endpoints.iter().filter(|e| is_named(e)).collect();
         endpoints.sort_by_key(|e| (!e.default_route, std::cmp::Reverse(e.priority)));
-        let dns = &record.host.dns;
+        let dns = &self.dns_of(record);
         // Whoever is only on networks that nothing leaves has nobody to ask (CVE-2024-29018).
         let outside = task.endpoints.iter().any(|e| !e.internal);
         let servers = parse_servers(dns)?;
@@ -90,7 +105,7 @@ impl Engine {
                 .iter()
                 .map(|e| Place { file: e.network.clone(), name: e.network_name.clone() })
                 .collect(),
-            links: Vec::new(),
+            links: endpoints.iter().flat_map(|e| words(record, e)).collect(),
             host_servers: outside && servers.is_empty(),
             servers: if outside { servers } else { Vec::new() },
             local_single_labels: sets_ndots(dns),
@@ -157,6 +172,16 @@ fn names(record: &Record, network: &str) -> Vec<String> {
         }
     }
     names
+}
+
+/// The container's own words in a network, and whom they mean.
+fn words(record: &Record, endpoint: &TaskEndpoint) -> Vec<Word> {
+    let wish = record.memberships().remove(&endpoint.network_name).unwrap_or_default();
+    let word = |link: &String| {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        Word { file: endpoint.network.clone(), word: alias.to_string(), name: name.to_string() }
+    };
+    wish.links.iter().map(word).collect()
 }
 
 fn addresses(endpoint: &TaskEndpoint) -> Vec<IpAddr> {

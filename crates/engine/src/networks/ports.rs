@@ -5,7 +5,12 @@ use net::{BoundPort, Network, PortMap, PortRequest};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// Binds what is to be published; the error is Docker's text.
-pub(super) fn bind(network: &Network, record: &Record, address: Ipv4Addr) -> Result<Vec<BoundPort>, String> {
+pub(super) fn bind(
+    network: &Network,
+    record: &Record,
+    address: Ipv4Addr,
+    default: Option<IpAddr>,
+) -> Result<Vec<BoundPort>, String> {
     let mut requests = Vec::new();
     // -P: what is exposed and has no place yet gets a free one.
     let everywhere = [crate::config::PortBinding::default()];
@@ -16,7 +21,7 @@ pub(super) fn bind(network: &Network, record: &Record, address: Ipv4Addr) -> Res
         let (number, protocol) = container_port(port)?;
         for binding in bindings {
             requests.push(PortRequest {
-                host_ip: host_ip(&binding.host_ip)?,
+                host_ip: host_ip(&binding.host_ip)?.or(default),
                 host_ports: host_ports(&binding.host_port)?,
                 container_ip: address,
                 container_port: number,

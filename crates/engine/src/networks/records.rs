@@ -2,6 +2,7 @@
 //!
 //! `bridge`, `host` and `none` have no row. Knows no kernel.
 
+use crate::NetworkMode;
 use crate::error::{Error, Result};
 use crate::state::{Record, State, decode, encode};
 use db::{Migration, Value};
@@ -68,12 +69,16 @@ pub struct Membership {
     pub mac: Option<String>,
     /// The highest one's gateway is the container's.
     pub priority: i64,
+    /// `name:alias`: words of the container's own for others in that network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
 }
 
 impl Record {
     /// The networks of the container, by name, and what it wants of each.
     pub fn memberships(&self) -> BTreeMap<String, Membership> {
         match (&self.networks, &self.host.network) {
+            (_, NetworkMode::Container(_)) => BTreeMap::new(),
             (Some(networks), _) => networks.clone(),
             (None, mode) => [(mode.as_str().to_string(), Membership::default())].into(),
         }

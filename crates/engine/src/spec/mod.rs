@@ -33,8 +33,8 @@ pub struct Inputs<'a> {
     pub user: &'a ResolvedUser,
     /// Where the root file system is mounted: a folder of the host that stays empty.
     pub root: &'a Path,
-    /// `containers/ID`: hosts, hostname and resolv.conf lie there.
-    pub data_dir: &'a Path,
+    /// Where hosts, hostname and resolv.conf lie.
+    pub network_files: &'a Path,
     /// The protected runtime program, for `--init`.
     pub init: Option<&'a Path>,
     /// Cgroup path below each hierarchy's root.
@@ -63,6 +63,8 @@ pub struct Inputs<'a> {
     pub apparmor: bool,
     /// What is mounted beside Docker's own.
     pub mounts: &'a [spec::Mount],
+    /// What links say in the environment.
+    pub linked: &'a [String],
 }
 
 /// A device node that a container gets.
@@ -193,7 +195,7 @@ fn process(inputs: &Inputs<'_>) -> Result<spec::Process> {
         console_size: (record.config.tty && columns != 0)
             .then(|| spec::ConsoleSize { width: columns.into(), height: rows.into() }),
         user: inputs.user.to_spec(),
-        env: environment(record, &hostname(record, inputs.host_name), inputs.user),
+        env: environment(record, &hostname(record, inputs.host_name), inputs.linked, inputs.user),
         args,
         cwd: PathBuf::from(if record.config.working_dir.is_empty() {
             "/"
@@ -217,12 +219,13 @@ fn apparmor_profile(inputs: &Inputs<'_>) -> String {
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Docker's order: PATH, HOSTNAME, TERM, then what image and client say, then HOME when nobody did.
-fn environment(record: &Record, hostname: &str, user: &ResolvedUser) -> Vec<String> {
+/// Docker's order: PATH, HOSTNAME, TERM, links, then what image and client say, then HOME when nobody did.
+fn environment(record: &Record, hostname: &str, linked: &[String], user: &ResolvedUser) -> Vec<String> {
     let mut env = vec![format!("PATH={PATH}"), format!("HOSTNAME={hostname}")];
     if record.config.tty {
         env.push("TERM=xterm".to_string());
     }
+    env.extend_from_slice(linked);
     merge_env(&mut env, &record.config.env);
     if !env.iter().any(|e| e.starts_with("HOME=")) {
         env.push(format!("HOME={}", user.home));
@@ -336,7 +339,8 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<spec::Namespace> {
 
 fn sysctls(record: &Record) -> std::collections::BTreeMap<String, String> {
     let mut sysctls = std::collections::BTreeMap::new();
-    if record.host.network != NetworkMode::Host {
+    // Those of a namespace that is another's are another's business.
+    if record.host.network != NetworkMode::Host && record.host.network.joined().is_none() {
         for (key, value) in
             [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
         {

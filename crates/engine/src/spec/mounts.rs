@@ -10,7 +10,7 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let mut mounts = system(host.privileged, inputs.security.writable_cgroups);
     mounts.extend(shared_memory(inputs));
     for file in ["resolv.conf", "hostname", "hosts"] {
-        mounts.push(bind(&format!("/etc/{file}"), &inputs.data_dir.join(file), host.read_only));
+        mounts.push(bind(&format!("/etc/{file}"), &inputs.network_files.join(file), host.read_only));
     }
     if let Some(init) = inputs.init {
         mounts.push(bind("/sbin/docker-init", init, true));

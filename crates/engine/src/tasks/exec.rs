@@ -175,7 +175,7 @@ impl Engine {
             Ok(answer) => answer,
             Err(e) => {
                 // Docker's CLI asks for the code after it was told the error.
-                let (code, now) = (super::start::failure_code(&e), sys::clock::boottime_ns());
+                let (code, now) = (super::start::failure_code(&e, 0), sys::clock::boottime_ns());
                 self.state()?.change_exec(id, |kept: &mut ExecRecord| kept.end(code, now))?;
                 return Err(e);
             }

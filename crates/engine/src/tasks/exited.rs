@@ -185,7 +185,7 @@ impl Engine {
 
     /// Takes back everything of a task that is not the container's, the row last: `next` takes its place.
     pub(crate) fn forget_task(&self, id: &str, task: &Task, next: Option<&Task>) -> Result<()> {
-        self.disconnect(task)?;
+        self.disconnect(id, task)?;
         self.unmount_volumes(id, &task.mounted)?;
         crate::ipc::detach(&self.paths().task(id))?;
         match std::fs::remove_dir_all(self.paths().task(id)) {

@@ -25,6 +25,6 @@ pub use wait::{Condition, WaitResult, Waiting};
 
 pub(crate) use attach::SHIM_PATIENCE;
 pub(crate) use exited::{Finished, again_after};
-pub(crate) use logs::{check_log, watch_folder};
+pub(crate) use logs::{check_log, go_size, watch_folder};
 pub(crate) use pending::Pending;
 pub(crate) use start::{SHIM_CGROUP, failure_code};

@@ -5,7 +5,7 @@ use super::exited::Finished;
 use super::streams::{AsyncConnection, shim_error};
 use crate::error::{Error, Kind, Result};
 use crate::ipc::SharedIpc;
-use crate::networks::Connected;
+use crate::networks::{Connected, Linked};
 use crate::spec::{self, Inputs};
 use crate::state::{Record, Task};
 use crate::{Engine, NetworkMode};
@@ -63,7 +63,7 @@ impl Engine {
             }
             Err(failure) => {
                 record.last.error.clone_from(&failure.message);
-                record.last.exit_code = failure_code(&failure);
+                record.last.exit_code = failure_code(&failure, record.last.exit_code);
                 if record.host.auto_remove {
                     self.remove_parts(&record, true)?;
                     self.tell(&record, "destroy", &[]);
@@ -86,6 +86,7 @@ impl Engine {
         supervise: bool,
         delay_ms: u64,
     ) -> Result<Connection> {
+        let record = &self.adopt_names(record)?;
         let own = sys::process::Stat::read("self")?;
         let mut task = Task {
             owner: Some((rustix::process::getpid().as_raw_nonzero().get(), own.start_time)),
@@ -100,6 +101,8 @@ impl Engine {
             paused: false,
             kept: false,
             mounted: Vec::new(),
+            links: record.host.links.clone(),
+            joined: self.joined(record)?,
             stopped_by_hand: false,
         };
         self.state()?.put_task(&record.id, &task)?;
@@ -120,17 +123,25 @@ impl Engine {
         attaches: Vec<super::pending::PendingAttach>,
         supervise: bool,
     ) -> Result<Connection> {
+        let record = &*self.with_settings(record);
         // Two things that need nothing from the rest are under way while the rest is found out: the network
         // namespace, half a millisecond of the kernel's, and the shim's own world.
-        let netns = (record.host.network != NetworkMode::Host).then(Netns::begin).transpose()?;
+        let joined = record.host.network.joined().map(|word| self.joined_netns(word)).transpose()?;
+        let own = joined.is_none() && record.host.network != NetworkMode::Host;
+        let netns = own.then(Netns::begin).transpose()?;
         // Before the shim has a mount namespace of its own.
         let ipc = self.shared_ipc(record)?;
         let launching = self.begin_shim(record)?;
         let mounts = self.store()?.snapshots().mounts(&record.id)?;
-        let connected = self.connect(record, task, netns)?;
-        self.write_files(record, task)?;
+        let linked = self.linked(record)?;
+        let connected = match joined {
+            Some(netns) => Connected { netns: Some(netns), ..Connected::default() },
+            None => self.connect(record, task, netns)?,
+        };
+        self.write_files(record, task, &linked)?;
+        self.tell_parents(record, task)?;
         self.begin_health(record)?;
-        let (config, trees) = self.shim_config(record, task, &connected, mounts, ipc.as_ref())?;
+        let (config, trees) = self.shim_config(record, task, &connected, mounts, (ipc.as_ref(), &linked))?;
         let sockets: Vec<BorrowedFd<'_>> = connected.sockets.iter().map(AsFd::as_fd).collect();
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
         let netns = connected.netns.as_ref().map(AsFd::as_fd);
@@ -193,14 +204,14 @@ impl Engine {
         task: &mut Task,
         connected: &Connected,
         mounts: Vec<sys::mount::Mount>,
-        ipc: Option<&SharedIpc>,
+        (ipc, linked): (Option<&SharedIpc>, &[Linked]),
     ) -> Result<(Config, Vec<OwnedFd>)> {
         let run_dir = self.paths().task(&record.id);
         let root = run_dir.join("rootfs");
         make_private(&root)?;
         let user = self.resolve_user(&record.config.user, &record.host.group_add, &mounts)?;
         let prepared = self.prepare_mounts(record, task, &user)?;
-        let spec = self.build_spec(record, task, &root, &user, &prepared, ipc)?;
+        let spec = self.build_spec(record, task, &root, &user, &prepared, (ipc, linked))?;
         let (indexes, trees) = prepared.handed(&spec);
         let data = mounts.iter().map(MountData::from_mount).collect::<Option<Vec<_>>>();
         let rootfs = data.ok_or_else(|| Error::new(Kind::Internal, "the snapshot's mount is not a path"))?;
@@ -221,8 +232,8 @@ impl Engine {
             format!("--data-root={}", options.data_root.display()),
             format!("--run-root={}", options.run_root.display()),
             format!("--cgroup-parent={}", options.cgroup_parent),
-            record.id.clone(),
         ];
+        let exit_command = exit_command.into_iter().chain(options.arguments.iter().cloned());
         Settings {
             version: shim::config::VERSION,
             id: record.id.clone(),
@@ -234,7 +245,7 @@ impl Engine {
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
             log,
-            exit_command: exit_command.into(),
+            exit_command: exit_command.chain([record.id.clone()]).collect(),
             restarts: crate::restart::has_policy(&record.host.restart),
             has_netns: connected.netns.is_some(),
             ports: connected.ports.clone(),
@@ -267,8 +278,9 @@ impl Engine {
         root: &Path,
         user: &spec::ResolvedUser,
         prepared: &crate::mounts::Prepared,
-        ipc: Option<&SharedIpc>,
+        (ipc, linked): (Option<&SharedIpc>, &[Linked]),
     ) -> Result<oci::runtime::Spec> {
+        let linked: Vec<String> = linked.iter().flat_map(|l| l.environment(&record.name)).collect();
         let bounding = crate::system::bounding_capabilities()?;
         let devices = if record.host.privileged { crate::system::host_devices()? } else { Vec::new() };
         let host_name = crate::system::host_name();
@@ -276,12 +288,14 @@ impl Engine {
         let block_devices = crate::machine::block_devices(&record.host.limits)?;
         let pid_namespace = self.shared_pid_namespace(&record.host)?;
         let security = spec::security::parse(&record.host.security)?;
-        let init = record.host.init.unwrap_or(false).then_some(self.options().runtime_program.as_path());
+        let settings = self.settings();
+        let program = settings.text("init-path").map_or(self.options().runtime_program.as_path(), Path::new);
+        let init = record.host.init.unwrap_or(false).then_some(program);
         let mut built = spec::build(&Inputs {
             record,
             user,
             root,
-            data_dir: &self.paths().container(&record.id),
+            network_files: &self.network_files(record),
             init,
             cgroup: &task.cgroup,
             cgroup_v2: self.cgroup_layout()?.version() == cgroup::Version::V2,
@@ -296,21 +310,27 @@ impl Engine {
             kernel: crate::machine::kernel(),
             apparmor: security.apparmor.is_some() && crate::machine::has_apparmor(),
             mounts: &prepared.mounts,
+            linked: &linked,
         })?;
-        crate::device_requests::apply(&record.host.device_requests, &mut built)?;
+        crate::device_requests::apply(&record.host.device_requests, &|| self.cdi(), &mut built)?;
         Ok(built)
     }
 
     /// `hosts`, `hostname`, `resolv.conf` in the container's folder.
-    fn write_files(&self, record: &Record, task: &Task) -> Result<()> {
+    fn write_files(&self, record: &Record, task: &Task, linked: &[Linked]) -> Result<()> {
+        if record.host.network.joined().is_some() {
+            // It has the other's.
+            return Ok(());
+        }
         let hostname = spec::hostname(record, &crate::system::host_name());
         let folder = self.paths().container(&record.id);
         let write = |name: &str, content: &[u8]| {
             write_readable(&folder.join(name), content).map_err(crate::error::io(format!("write {name}")))
         };
         write("hostname", format!("{hostname}\n").as_bytes())?;
-        let dns = &record.host.dns;
-        let extra = self.extra_hosts(dns, task)?;
+        let dns = &self.dns_of(record);
+        let mut extra = self.extra_hosts(dns, task)?;
+        extra.extend(linked.iter().filter_map(Linked::host));
         if record.host.network == NetworkMode::Host {
             let mut hosts = std::fs::read("/etc/hosts").unwrap_or_default();
             for (name, address) in &extra {
@@ -417,13 +437,15 @@ pub(super) fn process_text(message: &str) -> String {
     message.to_string()
 }
 
-/// What Docker records for a start that failed.
-pub(crate) fn failure_code(failure: &Error) -> i32 {
+/// What Docker records for a start that failed; the code of the last run stays where nothing is known.
+pub(crate) fn failure_code(failure: &Error, last: i32) -> i32 {
     let says = |text| failure.message.contains(text);
     if says("executable file not found") || says("no such file or directory") || says("system cannot find") {
         127
     } else if says("permission denied") || says("not a directory") || says("is a directory") {
         126
+    } else if last != 0 {
+        last
     } else {
         128
     }

@@ -49,6 +49,7 @@ fn bridges_by_configuration_and_names_that_are_taken() {
             gateway: Some(Ipv4Addr::new(10, 9, 8, 254)),
             reserved: Vec::new(),
             internal: false,
+            forward: true,
         };
         let network = Network::open(&config).unwrap().network;
         let c = container(&network, 2);

@@ -25,7 +25,7 @@ use tokio::net::unix::pipe;
 pub use entry::LogLine;
 pub use files::compress as compress_log;
 pub use options::{DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE};
-pub(crate) use options::{check as check_log, json_file};
+pub(crate) use options::{check as check_log, go_size, json_file};
 
 /// Which lines.
 #[derive(Debug, Clone, Default)]

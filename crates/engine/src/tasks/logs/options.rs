@@ -204,7 +204,7 @@ fn go_bool(text: &str) -> std::result::Result<bool, String> {
 }
 
 /// go-units' sizes: a number, perhaps a space, perhaps a unit (`k`, `kb`, `kib`, …; all the same power of `base`).
-fn go_size(text: &str, base: u64) -> std::result::Result<u64, String> {
+pub(crate) fn go_size(text: &str, base: u64) -> std::result::Result<u64, String> {
     let invalid = || format!("invalid size: '{text}'");
     let last = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' ')).ok_or_else(invalid)?;
     let (number, unit) = text.split_at(last + 1);
