@@ -149,9 +149,9 @@ fn the_world_around_them_is_back(host: &TestHost, engine: Engine) {
 
 /// The host's state after a first container, which makes the folders and the table that stay.
 fn prepared(host: &TestHost, engine: Engine) -> State {
-    let line = format!(
-        "$E network create first && $E run --rm --network first -p 8080:80 -v /data {BUSYBOX} true && $E network rm first"
-    );
+    let run = |network: &str| format!("$E run --rm --network {network} -p 8080:80 -v /data {BUSYBOX} true");
+    let (default, first) = (run("bridge"), run("first"));
+    let line = format!("{default} && $E network create first && {first} && $E network rm first");
     host.sh_with(engine, &line).ok();
     host.state()
 }

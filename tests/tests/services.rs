@@ -48,7 +48,7 @@ fn postgres_keeps_what_it_acknowledged(host: &TestHost, engine: Engine) {
     sql(host, engine, "create table t (n int)").ok();
     for cycle in 0..CYCLES {
         let first = cycle * 1_000_000;
-        let insert = format!("psql -U postgres -qc \"insert into t values ($i)\" && echo $i");
+        let insert = "psql -U postgres -qc \"insert into t values ($i)\" && echo $i";
         let line = format!("$E exec pg sh -c 'i={first}; while {insert}; do i=$((i+1)); done'");
         let writer = host.spawn_with(engine, &line);
         writer.wait_for(&format!("\n{}\n", first + 20));
