@@ -18,6 +18,7 @@ pub mod debian;
 pub mod image;
 pub mod image_set;
 pub mod registry_data;
+pub mod service_images;
 pub mod vm_image;
 
 /// The version that is the reference; another is refused.

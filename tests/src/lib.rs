@@ -12,6 +12,7 @@ pub mod differential;
 pub mod engine;
 pub mod host;
 pub mod hub;
+pub mod power;
 pub mod pty;
 pub mod recorder;
 pub mod sandbox;

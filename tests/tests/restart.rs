@@ -166,64 +166,6 @@ fn a_new_daemon_starts_what_the_policies_say(host: &TestHost, engine: Engine) {
     assert_eq!(inspect(host, engine, "never", "{{.State.Status}}"), "exited");
 }
 
-/// Everything killed, the run root emptied, as after a power cut: what should run runs, and nothing stale is left.
-#[test]
-fn the_machine_starts_what_the_policies_say() {
-    if !Engine::Tare.is_wanted() {
-        return tests::host::skip("engine Tare is not in TARE_TEST_ENGINES");
-    }
-    let Some(host) = TestHost::new() else { return };
-    host.start_registry();
-    let engine = Engine::Tare;
-    let before = prepared(&host, engine);
-    for (name, policy) in [
-        ("none", "no"),
-        ("always", "always"),
-        ("kept", "unless-stopped"),
-        ("stopped", "unless-stopped"),
-        ("stopped-always", "always"),
-        ("failing", "on-failure"),
-    ] {
-        host.cli(
-            engine,
-            &[
-                "run",
-                "-d",
-                "--name",
-                name,
-                "--restart",
-                policy,
-                "-P",
-                "--expose",
-                "80",
-                BUSYBOX,
-                "sleep",
-                "1000",
-            ],
-        )
-        .ok();
-    }
-    host.cli(engine, &["create", "--name", "never", "--restart", "always", BUSYBOX, "sleep", "1000"]).ok();
-    host.cli(engine, &["run", "-d", "--rm", "--name", "gone", BUSYBOX, "sleep", "1000"]).ok();
-    host.cli(engine, &["stop", "-t", "0", "stopped", "stopped-always"]).ok();
-    // Shims first, so that nobody writes down an end.
-    host.sh(&format!("{KILL_SHIMS}; for p in $(pidof sleep); do kill -9 $p; done; true")).ok();
-    host.sh("sleep 0.2; find /run/tare -mindepth 1 -delete").ok();
-
-    let booted = host.cli(engine, &["system", "boot"]);
-    assert_eq!(booted.ok(), "always\nkept\nstopped-always\nfailing", "{booted}");
-    let running = host.cli(engine, &["ps", "--format", "{{.Names}}"]);
-    assert_eq!(running.ok(), "failing\nstopped-always\nkept\nalways");
-    assert_eq!(inspect(&host, engine, "none", "{{.State.Status}} {{.State.ExitCode}}"), "exited 255");
-    assert_eq!(inspect(&host, engine, "never", "{{.State.Status}}"), "created");
-    let all = host.cli(engine, &["ps", "-a", "--format", "{{.Names}}"]);
-    assert!(!all.ok().contains("gone"), "{all}");
-    // A second time nothing is to be done.
-    assert_eq!(host.cli(engine, &["system", "boot"]).ok(), "");
-    host.sh_with(engine, "$E rm -f $($E ps -aq)").ok();
-    host.settles_to(&before);
-}
-
 /// The shim that keeps the time is killed: whoever looks next starts the container.
 #[test]
 fn a_restart_that_nobody_keeps_is_made_up_for() {

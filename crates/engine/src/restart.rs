@@ -160,7 +160,6 @@ impl Engine {
     pub fn boot(&self) -> Result<(Vec<String>, Vec<Error>)> {
         self.reconcile()?;
         self.clear_leftovers()?;
-        self.clear_network_if_unused()?;
         self.start_by_policy()
     }
 
@@ -187,8 +186,8 @@ impl Engine {
         Ok((started, failures))
     }
 
-    /// Processes and cgroups of containers that nobody knows to run: their rows went with the run root, and with
-    /// them all by which they could be held.
+    /// Processes, cgroups and published ports of containers that nobody knows to run: their rows went with the run
+    /// root, and with them all by which they could be held.
     pub(crate) fn clear_leftovers(&self) -> Result<()> {
         for record in self.state()?.containers()? {
             let Some(_lock) = self.paths().try_lock(&record.id)? else { continue };
@@ -198,7 +197,7 @@ impl Engine {
                 self.kill_cgroup(&path)?;
             }
         }
-        Ok(())
+        self.clear_network_if_unused()
     }
 }
 

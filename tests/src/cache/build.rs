@@ -1,7 +1,7 @@
 //! Builds the cache, in under three minutes, from Debian's packages only.
 //!
-//! Three stages, each with a stamp of its own in `versions.json`: the software, the images made from it, and the
-//! virtual machine's disk that holds both. A stage is built beside the old one and moved into place, under a lock,
+//! Four stages, each with a stamp of its own in `versions.json`: the software, the images made from it, the
+//! virtual machine's disk that holds both, and images of services, which are added last. A stage is built beside the old one and moved into place, under a lock,
 //! so that test runs never see a half.
 
 use std::fs;
@@ -13,7 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::debian::{self, Suite};
-use super::{ORACLE_VERSION, image_set, vm_image};
+use super::registry_data::RegistryData;
+use super::{ORACLE_VERSION, image_set, service_images, vm_image};
 
 /// Raised when what [`build_software`] makes changes.
 const SOFTWARE: u32 = 1;
@@ -21,6 +22,8 @@ const SOFTWARE: u32 = 1;
 const IMAGES: u32 = 2;
 /// Raised when what the virtual machine boots changes.
 const VM: u32 = 1;
+/// Raised when the images of services change.
+const SERVICES: u32 = 1;
 
 /// The content of `versions.json`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ struct Versions {
     /// It holds parts of the other stages, so their numbers are in it.
     #[serde(default)]
     vm: String,
+    #[serde(default)]
+    services: u32,
     oracle: String,
     packages: Vec<String>,
 }
@@ -43,7 +48,8 @@ pub fn ensure(dir: &Path, say: &dyn Fn(&str)) -> Result<()> {
     let mut versions: Versions =
         fs::read(&stamp).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let vm = format!("{VM} of software {SOFTWARE}, images {IMAGES}");
-    if versions.software == SOFTWARE && versions.images == IMAGES && versions.vm == vm {
+    let base = versions.software == SOFTWARE && versions.images == IMAGES && versions.vm == vm;
+    if base && versions.services == SERVICES {
         return Ok(());
     }
     let _ = fs::remove_file(&stamp);
@@ -60,12 +66,18 @@ pub fn ensure(dir: &Path, say: &dyn Fn(&str)) -> Result<()> {
             replace(&work.join(part), &dir.join(part))?;
         }
         versions.images = IMAGES;
+        versions.services = 0;
     }
     if versions.vm != vm {
         say("test cache: Debian 12's kernel and a disk for the virtual machine");
         vm_image::build(dir, &work, &work.join("vm"))?;
         replace(&work.join("vm"), &dir.join("vm"))?;
         versions.vm = vm;
+    }
+    if versions.services != SERVICES {
+        say("test cache: redis, postgres");
+        service_images::build(&codename()?, &work, &RegistryData::new(&dir.join("registry-data")))?;
+        versions.services = SERVICES;
     }
     fs::remove_dir_all(&work)?;
     fs::write(&stamp, serde_json::to_vec_pretty(&versions)?).context("write versions.json")

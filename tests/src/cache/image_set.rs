@@ -33,7 +33,26 @@ pub const NGINX_PACKAGES: [&str; 10] = [
     "libc-bin",
 ];
 
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a container image does without.
+const UNNEEDED: [&str; 14] = [
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/perl",
+    "usr/share/perl5",
+    "usr/share/lintian",
+    "usr/share/bash-completion",
+    "usr/lib/x86_64-linux-gnu/perl",
+    "usr/lib/x86_64-linux-gnu/perl-base",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/bin/perl",
+    "var/lib/dpkg",
+    "var/cache",
+];
+
+/// The search path of every image.
+pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const PAGE: &str = "<!DOCTYPE html>\n<html>\n<head>\n<title>Welcome to nginx!</title>\n</head>\n<body>\n\
     <h1>Welcome to nginx!</h1>\n</body>\n</html>\n";
 const SITE: &str = "server {\n    listen 80;\n    listen [::]:80;\n    server_name localhost;\n    location / {\n        \
@@ -91,36 +110,7 @@ const APPLETS: &str = "sh ash awk basename cat chgrp chmod chown cmp cp cut date
 
 fn nginx(trees: &Path, work: &Path) -> Result<Image> {
     let base = trees.join("base");
-    // What a container image does without.
-    for unneeded in [
-        "usr/share/doc",
-        "usr/share/man",
-        "usr/share/info",
-        "usr/share/locale",
-        "usr/share/perl",
-        "usr/share/perl5",
-        "usr/share/lintian",
-        "usr/share/bash-completion",
-        "usr/lib/x86_64-linux-gnu/perl",
-        "usr/lib/x86_64-linux-gnu/perl-base",
-        "usr/lib/x86_64-linux-gnu/gconv",
-        "usr/bin/perl",
-        "var/lib/dpkg",
-        "var/cache",
-    ] {
-        let path = base.join(unneeded);
-        let _ = fs::remove_dir_all(&path);
-        let _ = fs::remove_file(&path);
-    }
-    // base-passwd's maintainer script would copy these.
-    for name in ["passwd", "group"] {
-        fs::copy(base.join(format!("usr/share/base-passwd/{name}.master")), base.join("etc").join(name))?;
-    }
-    let shell = base.join("bin/sh");
-    if fs::symlink_metadata(&shell).is_err() {
-        symlink("dash", &shell)?;
-    }
-    fs::set_permissions(base.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    furnish(&base)?;
     let server = trees.join("nginx");
     for unneeded in ["usr/share/doc", "usr/share/man", "usr/share/lintian"] {
         let _ = fs::remove_dir_all(server.join(unneeded));
@@ -135,6 +125,25 @@ fn nginx(trees: &Path, work: &Path) -> Result<Image> {
         "Labels": {"maintainer": "tare test images"},
     });
     Image::new(Format::Oci, &config, layers)?.into_index()
+}
+
+/// Makes a root file system of unpacked packages: without what a container image does without, and with what their
+/// scripts would have made.
+pub fn furnish(tree: &Path) -> Result<()> {
+    for unneeded in UNNEEDED {
+        let path = tree.join(unneeded);
+        let _ = fs::remove_dir_all(&path);
+        let _ = fs::remove_file(&path);
+    }
+    // base-passwd's maintainer script would copy these.
+    for name in ["passwd", "group"] {
+        fs::copy(tree.join(format!("usr/share/base-passwd/{name}.master")), tree.join("etc").join(name))?;
+    }
+    let shell = tree.join("bin/sh");
+    if fs::symlink_metadata(&shell).is_err() {
+        symlink("dash", &shell)?;
+    }
+    fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o1777)).context("/tmp of an image")
 }
 
 /// The layer that makes Debian's nginx behave as Docker's official image: one site, logs to stdout and stderr.
