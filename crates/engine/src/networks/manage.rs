@@ -183,6 +183,8 @@ impl Engine {
         if made.is_err() {
             let _ = Network::remove(&config.name);
             self.state()?.delete_network(&record.id)?;
+        } else {
+            self.tell_network((&record.id, &record.name, "bridge"), "create", None);
         }
         made.map(|_| record.id)
     }
@@ -253,7 +255,9 @@ impl Engine {
         }
         Network::remove(&bridge_name(&record))?;
         self.state()?.delete_network(&record.id)?;
-        self.state()?.forget_addresses(&record.id)
+        self.state()?.forget_addresses(&record.id)?;
+        self.tell_network((&record.id, &record.name, "bridge"), "destroy", None);
+        Ok(())
     }
 
     /// Removes the networks that no container uses, running or not; the answer is their names.
@@ -270,6 +274,8 @@ impl Engine {
                 removed.push(network.name);
             }
         }
+        let attributes = [("reclaimed".to_string(), "0".to_string())].into();
+        crate::events::publish(self, "network", "prune", "", &attributes);
         Ok(removed)
     }
 
