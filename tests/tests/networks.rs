@@ -1,8 +1,9 @@
 //! User-defined networks: their life, what joins and leaves them while it runs, and who reaches whom.
 
+use tests::sandbox::network::{HOST_V4, HOST_V6};
 use tests::{Engine, TestHost, on_each_engine};
 
-on_each_engine!(life, live_members, published, hardware);
+on_each_engine!(life, live_members, published, hardware, published_by_ipv6, published_where_the_gateway_is,);
 
 const BUSYBOX: &str = "127.0.0.1:5000/busybox:latest";
 
@@ -65,4 +66,55 @@ fn published(host: &TestHost, engine: Engine) {
     assert_eq!(host.sh(answer).ok(), "there");
     assert_eq!(get("mine"), 0);
     assert_ne!(get("bridge"), 0);
+}
+
+/// A line of shell that asks until somebody answers.
+fn ask(url: &str) -> String {
+    format!("for i in $(seq 100); do curl -gsS --max-time 5 {url} && break; sleep 0.2; done")
+}
+
+const SERVE: &str = "echo there >/tmp/f; exec httpd -f -h /tmp";
+
+/// "ipv6": from the host, its loopback and another machine, to a member of both families and to one of IPv6 alone.
+fn published_by_ipv6(host: &TestHost, engine: Engine) {
+    for (port, families) in [("8091", &["--ipv6"][..]), ("8092", &["--ipv6", "--ipv4=false"])] {
+        let network = format!("net{port}");
+        host.cli(engine, &[&["network", "create"], families, &[&network]].concat()).ok();
+        let publish = format!("{port}:80");
+        let server = ["run", "-d", "--network", &network, "-p", &publish, BUSYBOX, "sh", "-c", SERVE];
+        host.cli(engine, &server).ok();
+        for address in ["[::1]", &format!("[{HOST_V6}]")] {
+            let url = format!("http://{address}:{port}/f");
+            assert_eq!(host.sh(&ask(&url)).ok().trim(), "there", "{url} {families:?}");
+        }
+        let url = format!("http://[{HOST_V6}]:{port}/f");
+        assert_eq!(host.neighbour(&ask(&url)).ok().trim(), "there", "{url} from the neighbour {families:?}");
+    }
+    let url = format!("http://{HOST_V4}:8091/f");
+    assert_eq!(host.neighbour(&ask(&url)).ok().trim(), "there");
+}
+
+/// "gateway": published ports follow the container's gateway from network to network while it runs.
+fn published_where_the_gateway_is(host: &TestHost, engine: Engine) {
+    for name in ["one", "two"] {
+        host.cli(engine, &["network", "create", name]).ok();
+    }
+    let server = ["run", "-d", "--name", "server", "--network", "two", "-p", "8093:80"];
+    host.cli(engine, &[&server[..], &[BUSYBOX, "sh", "-c", SERVE]].concat()).ok();
+    let reached = |when: &str| {
+        for address in ["127.0.0.1", "[::1]", HOST_V4] {
+            let url = format!("http://{address}:8093/f");
+            assert_eq!(host.sh(&ask(&url)).ok().trim(), "there", "{url} {when}");
+        }
+    };
+    reached("at first");
+    // The gateway of the highest priority, and of the first name.
+    host.cli(engine, &["network", "connect", "--gw-priority", "5", "one", "server"]).ok();
+    reached("by another network");
+    host.cli(engine, &["network", "disconnect", "two", "server"]).ok();
+    reached("without its first network");
+    host.cli(engine, &["network", "disconnect", "one", "server"]).ok();
+    host.sh("curl -gsS --max-time 3 http://127.0.0.1:8093/f").exits(7);
+    host.cli(engine, &["network", "connect", "two", "server"]).ok();
+    reached("again");
 }

@@ -39,7 +39,7 @@ pub use config::{
     ContainerConfig, CreateContainer, DeviceMapping, DeviceNumber, DeviceRequest, Dns, Health, HostConfig,
     Limits, Link, LogConfig, Namespaces, NetworkMode, PortBinding, RestartPolicy, Security, Ulimit,
 };
-pub use containers::{Container, EndpointState, ListFilter, NetworkState, State, Status};
+pub use containers::{Container, EndpointState, ListFilter, Location, NetworkState, State, Status};
 pub use error::{Error, Kind, Result};
 pub use mounts::{MountPoint, MountRequest};
 pub use paths::Paths;

@@ -10,6 +10,7 @@ use crate::mounts::MountPoint;
 use crate::paths::Paths;
 use db::{Database, Durability, Migration, Value};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use sys::clock::Time;
 
@@ -109,6 +110,9 @@ pub struct Task {
     /// Its places in networks.
     #[serde(default)]
     pub endpoints: Vec<TaskEndpoint>,
+    /// The sockets of published ports that its shim holds, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<PublishedPort>,
     /// Its cgroup, below each hierarchy's root.
     pub cgroup: String,
     /// It does not run: it is due to run again at that time (nanoseconds since boot).
@@ -143,7 +147,8 @@ pub struct Task {
 impl Task {
     /// The endpoint that the default route goes by, to which ports are published; else the first.
     pub(crate) fn primary(&self) -> Option<&TaskEndpoint> {
-        self.endpoints.iter().find(|e| e.default_route).or(self.endpoints.first())
+        let routed = |e: &&TaskEndpoint| e.default_route || e.default_route6;
+        self.endpoints.iter().find(routed).or(self.endpoints.first())
     }
 }
 
@@ -162,12 +167,24 @@ pub struct TaskEndpoint {
     pub internal: bool,
     /// The highest one's gateway is the container's.
     pub priority: i64,
-    /// Address and prefix length.
-    pub address: std::net::Ipv4Addr,
+    /// Address, where the network has IPv4.
+    pub address: Option<std::net::Ipv4Addr>,
     /// Prefix length.
     pub prefix: u8,
     /// Gateway.
-    pub gateway: std::net::Ipv4Addr,
+    pub gateway: Option<std::net::Ipv4Addr>,
+    /// Address, where the network has IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<std::net::Ipv6Addr>,
+    /// Its prefix length.
+    #[serde(default)]
+    pub prefix6: u8,
+    /// Gateway of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway6: Option<std::net::Ipv6Addr>,
+    /// Whether the default route of IPv6 goes by it.
+    #[serde(default)]
+    pub default_route6: bool,
     /// Hardware address.
     pub mac: String,
     /// The host's end of the pair.
@@ -176,6 +193,13 @@ pub struct TaskEndpoint {
     pub endpoint_id: String,
     /// What is published.
     pub ports: Vec<PublishedPort>,
+}
+
+impl TaskEndpoint {
+    /// Its addresses, IPv4's first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = std::net::IpAddr> {
+        self.address.map(Into::into).into_iter().chain(self.address6.map(Into::into))
+    }
 }
 
 /// One published port.
@@ -215,7 +239,8 @@ impl State {
         if let Some(run) = self.run.get() {
             return Ok(run);
         }
-        let migrations: Vec<Migration> = VOLATILE.iter().chain(store::RUN_MIGRATIONS).copied().collect();
+        let own = VOLATILE.iter().chain([&crate::networks::records::RUN_MIGRATION]);
+        let migrations: Vec<Migration> = own.chain(store::RUN_MIGRATIONS).copied().collect();
         let opened = Database::open(&self.run_path, Durability::Volatile, &migrations)?;
         Ok(self.run.get_or_init(|| Arc::new(opened)))
     }
@@ -296,13 +321,42 @@ impl State {
     /// All containers, newest first.
     pub(crate) fn containers(&self) -> Result<Vec<Record>> {
         let mut all = Vec::new();
+        self.each_container(|record| {
+            all.push(record);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(all)
+    }
+
+    /// Shows `visit` each container, newest first, until it breaks off. A record is large: one is decoded at a time.
+    pub(crate) fn each_container(
+        &self,
+        mut visit: impl FnMut(Record) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut rows: Vec<(i64, String)> = Vec::new();
         for database in [self.durable(), self.run()?] {
-            all.extend(
-                database
-                    .read(|t| t.query("SELECT record FROM containers", &[], |row| decode(&row.text(0)?)))?,
-            );
+            let sql = "SELECT created, record FROM containers";
+            let row = |row: &db::Row<'_>| Ok::<_, Error>((row.int(0)?, row.text(1)?));
+            rows.append(&mut database.read(|t| t.query(sql, &[], row))?);
         }
-        all.sort_by_key(|record: &Record| std::cmp::Reverse(record.created_ns));
+        rows.sort_by_key(|(created_ns, _)| std::cmp::Reverse(*created_ns));
+        for (_, text) in rows {
+            if visit(decode(&text)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The containers that have links to others.
+    pub(crate) fn linking(&self) -> Result<Vec<Record>> {
+        // A row says nothing of links when it has none; in a label's text the quotes would be escaped.
+        let sql = r#"SELECT record FROM containers WHERE instr(record, '"links":[{') > 0"#;
+        let mut all = Vec::new();
+        for database in [self.durable(), self.run()?] {
+            let row = |row: &db::Row<'_>| decode::<Record>(&row.text(0)?);
+            all.append(&mut database.read(|t| t.query(sql, &[], row))?);
+        }
         Ok(all)
     }
 

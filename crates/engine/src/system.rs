@@ -96,7 +96,7 @@ impl Engine {
 
     /// The same for every process of this installation, and none of the machine's own names can be read from
     /// it: a digest of machine and data root in the form of a UUID (RFC 9562, version 8).
-    fn installation_id(&self) -> String {
+    pub(crate) fn installation_id(&self) -> String {
         let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
         let machine = if machine.trim().is_empty() { host_name() } else { machine.trim().to_string() };
         let text = format!("tare:{machine}:{}", self.paths().data.display());

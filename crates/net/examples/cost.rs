@@ -49,7 +49,7 @@ fn measure(rounds: u16) -> net::Result<()> {
         let map = |host_port| PortMap {
             host_ip: Ipv4Addr::UNSPECIFIED.into(),
             host_port,
-            container_ip: address,
+            container_ip: address.into(),
             container_port: 80,
             protocol: Protocol::Tcp,
         };
@@ -61,11 +61,11 @@ fn measure(rounds: u16) -> net::Result<()> {
         let netns = Netns::create()?;
         timed(1, start);
         let config = EndpointConfig {
-            address,
-            mac: network.ipam().mac(address),
+            addresses: vec![address.into()],
+            mac: net::MacAddr::from_ip(address),
             name: "eth0".to_owned(),
             publishes: true,
-            default_route: true,
+            default_route: [true, false],
             isolated: false,
         };
         let start = Instant::now();

@@ -1,28 +1,26 @@
 //! Subnets and hardware addresses as values.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// An IPv4 prefix; the host bits of `base` are zero.
+/// A prefix of either family; the host bits of `base` are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subnet {
-    base: Ipv4Addr,
+    base: IpAddr,
     prefix: u8,
 }
 
 impl Subnet {
-    /// The prefix of length `prefix` (at most 32) that contains `address`.
-    pub const fn containing(address: Ipv4Addr, prefix: u8) -> Option<Self> {
-        if prefix > 32 {
-            return None;
-        }
-        let base = Ipv4Addr::from_bits(address.to_bits() & mask(prefix));
-        Some(Self { base, prefix })
+    /// The prefix of length `prefix` (at most 32 or 128) that contains `address`.
+    pub fn containing(address: impl Into<IpAddr>, prefix: u8) -> Option<Self> {
+        let address = address.into();
+        let host = width(address).checked_sub(prefix)?;
+        Some(Self { base: of_bits(address, to_bits(address) & !low(host)), prefix })
     }
 
     /// The network address.
-    pub const fn base(&self) -> Ipv4Addr {
+    pub const fn base(&self) -> IpAddr {
         self.base
     }
 
@@ -31,29 +29,70 @@ impl Subnet {
         self.prefix
     }
 
-    /// The highest address, which is the broadcast address of prefixes up to 30.
-    pub const fn last(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.base.to_bits() | !mask(self.prefix))
+    /// Whether it is of IPv6.
+    pub const fn is_ipv6(&self) -> bool {
+        self.base.is_ipv6()
+    }
+
+    /// The highest address, which is the broadcast address of IPv4 prefixes up to 30.
+    pub fn last(&self) -> IpAddr {
+        of_bits(self.base, to_bits(self.base) | low(self.host_bits()))
     }
 
     /// The first address after the network address: Docker's choice for the gateway.
-    pub const fn first_host(&self) -> Ipv4Addr {
-        if self.prefix >= 31 { self.base } else { Ipv4Addr::from_bits(self.base.to_bits() + 1) }
+    pub fn first_host(&self) -> IpAddr {
+        let step = u128::from(self.host_bits() > 1);
+        of_bits(self.base, to_bits(self.base) + step)
     }
 
     /// Whether `address` lies in it.
-    pub const fn contains(&self, address: Ipv4Addr) -> bool {
-        address.to_bits() & mask(self.prefix) == self.base.to_bits()
+    pub fn contains(&self, address: impl Into<IpAddr>) -> bool {
+        let address = address.into();
+        address.is_ipv6() == self.is_ipv6() && to_bits(address) & !low(self.host_bits()) == to_bits(self.base)
     }
 
     /// Whether the two share an address.
-    pub const fn overlaps(&self, other: &Subnet) -> bool {
+    pub fn overlaps(&self, other: &Subnet) -> bool {
         self.contains(other.base) || other.contains(self.base)
+    }
+
+    /// How many bits are the hosts'.
+    pub(crate) const fn host_bits(&self) -> u8 {
+        width(self.base) - self.prefix
     }
 }
 
-const fn mask(prefix: u8) -> u32 {
-    if prefix == 0 { 0 } else { u32::MAX << (32 - prefix) }
+/// An address as a number.
+pub(crate) const fn to_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits() as u128,
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The address of that number in the family of `like`.
+pub(crate) const fn of_bits(like: IpAddr, bits: u128) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+    }
+}
+
+/// The bytes of an address.
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+const fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// That many ones at the end.
+const fn low(bits: u8) -> u128 {
+    if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }
 }
 
 impl fmt::Display for Subnet {
@@ -74,7 +113,7 @@ impl FromStr for Subnet {
         let parsed = text.split_once('/').and_then(|(address, prefix)| {
             // u8's parser would take "+8".
             let digits = prefix.bytes().all(|b| b.is_ascii_digit());
-            Subnet::containing(address.parse().ok()?, digits.then(|| prefix.parse().ok())??)
+            Subnet::containing(address.parse::<IpAddr>().ok()?, digits.then(|| prefix.parse().ok())??)
         });
         parsed.ok_or_else(|| ParseSubnetError(text.to_owned()))
     }
@@ -88,18 +127,19 @@ impl MacAddr {
     /// `02:42:` and the address: the form Docker has used for ten years. dockerd 28 draws a random
     /// one and must then announce it to the neighbours; derived, a reused address keeps its
     /// hardware address and no neighbour's ARP cache can be wrong.
-    pub const fn from_ip(address: Ipv4Addr) -> Self {
-        let [a, b, c, d] = address.octets();
+    pub fn from_ip(address: impl Into<IpAddr>) -> Self {
+        let [.., a, b, c, d] = to_bits(address.into()).to_be_bytes();
         Self([0x02, 0x42, a, b, c, d])
     }
 
-    /// A locally administered address with Docker's `02:42:` in front, for a bridge: a bridge without an
-    /// address of its own takes the lowest of its ports, and changes it whenever they come and go.
-    pub(crate) fn random() -> crate::Result<Self> {
-        let mut bytes = [0x02, 0x42, 0, 0, 0, 0];
-        rustix::rand::getrandom(&mut bytes[2..], rustix::rand::GetRandomFlags::empty())
-            .map_err(|e| crate::Error::kernel("getrandom(4 bytes)", e))?;
-        Ok(Self(bytes))
+    /// A locally administered address with Docker's `02:42:` in front, for a bridge: one without an address of its
+    /// own takes the lowest of its ports, and changes it whenever they come and go. From the bridge's name, so that
+    /// one which is made anew has the address that containers remember.
+    pub(crate) fn from_name(name: &str) -> Self {
+        // FNV-1a.
+        let hash = name.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+        let [a, b, c, d] = hash.to_be_bytes();
+        Self([0x02, 0x42, a, b, c, d])
     }
 
     /// Whether a station can have it: not a multicast address, not zero.
@@ -158,6 +198,10 @@ mod tests {
             ("192.168.16.0/20", Some(("192.168.16.0/20", "192.168.16.1", "192.168.31.255"))),
             ("10.0.0.7/32", Some(("10.0.0.7/32", "10.0.0.7", "10.0.0.7"))),
             ("0.0.0.0/0", Some(("0.0.0.0/0", "0.0.0.1", "255.255.255.255"))),
+            ("fd00:1::/64", Some(("fd00:1::/64", "fd00:1::1", "fd00:1::ffff:ffff:ffff:ffff"))),
+            ("fd00:1::7/127", Some(("fd00:1::6/127", "fd00:1::6", "fd00:1::7"))),
+            ("::/0", Some(("::/0", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))),
+            ("fd00::/129", None),
             ("10.0.0.0/33", None),
             ("10.0.0.0/+8", None),
             ("10.0.0.0", None),
@@ -179,6 +223,8 @@ mod tests {
             ("172.17.5.0/24", "172.17.0.0/16", true),
             ("172.17.0.0/16", "172.18.0.0/16", false),
             ("0.0.0.0/0", "10.0.0.0/8", true),
+            ("::/0", "10.0.0.0/8", false),
+            ("fd00::/16", "fd00:1::/64", true),
         ];
         for (a, b, want) in cases {
             let (x, y): (Subnet, Subnet) = (a.parse().unwrap(), b.parse().unwrap());

@@ -4,11 +4,12 @@
 //! is given again, a stranger; and UDP that was seen before its port was published would keep
 //! going nowhere. The kernel filters the dump where it can; every entry is checked here as well.
 
+use crate::address::octets;
 use crate::ports::{PortMap, Protocol};
 use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_DUMP};
 use crate::{Error, Result};
 use rustix::io::Errno;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use sys::netlink::Socket;
 use sys::trace;
 
@@ -17,6 +18,7 @@ const CT_NEW: u16 = NFNL_SUBSYS_CTNETLINK << 8;
 const CT_GET: u16 = CT_NEW | 1;
 const CT_DELETE: u16 = CT_NEW | 2;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
@@ -30,6 +32,8 @@ const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const FILTER_IP_SRC: u32 = 1;
@@ -46,8 +50,8 @@ const DELETE_CHUNK: usize = 256;
 /// One direction of a connection, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tuple {
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     protocol: u8,
     destination_port: u16,
 }
@@ -64,22 +68,23 @@ struct Entry {
 }
 
 /// Forgets all connections from and to a container. Returns how many.
-pub(crate) fn flush_address(socket: &mut Socket, address: Ipv4Addr) -> Result<usize> {
+pub(crate) fn flush_address(socket: &mut Socket, address: IpAddr) -> Result<usize> {
     // A dump walks all buckets of the kernel's table, empty ones too: milliseconds.
     let known = connections();
     if known == Some(0) {
         return Ok(0);
     }
     let mut step = trace::step("conntrack", "IPCTNL_MSG_CT_DELETE");
+    let family = family_of(address);
     let mut entries = if known.is_some_and(|count| count <= FEW) {
-        dump(socket, |_| ())?
+        dump(socket, family, |_| ())?
     } else {
-        let mut entries = dump(socket, |batch| filter_source(batch, CTA_TUPLE_REPLY, address))?;
-        entries.extend(dump(socket, |batch| filter_source(batch, CTA_TUPLE_ORIG, address))?);
+        let mut entries = dump(socket, family, |batch| filter_source(batch, CTA_TUPLE_REPLY, address))?;
+        entries.extend(dump(socket, family, |batch| filter_source(batch, CTA_TUPLE_ORIG, address))?);
         entries
     };
     entries.retain(|e| e.original.source == address || e.reply.source == address);
-    let count = step.check(delete(socket, &entries))?;
+    let count = step.check(delete(socket, family, &entries))?;
     step.note(format_args!("{address}: {count} connections"));
     Ok(count)
 }
@@ -88,14 +93,15 @@ pub(crate) fn flush_address(socket: &mut Socket, address: Ipv4Addr) -> Result<us
 pub(crate) fn flush_stale_udp(socket: &mut Socket, maps: &[PortMap]) -> Result<usize> {
     let mut count = 0;
     for map in maps.iter().filter(|m| m.protocol == Protocol::Udp && m.is_redirected()) {
-        let mut entries = dump(socket, |batch| filter_port(batch, map))?;
+        let family = family_of(map.host_ip);
+        let mut entries = dump(socket, family, |batch| filter_port(batch, map))?;
         entries.retain(|e| {
-            let here = map.host_ip.is_unspecified() || map.host_ip == IpAddr::V4(e.original.destination);
+            let here = map.host_ip.is_unspecified() || map.host_ip == e.original.destination;
             let same =
                 e.original.protocol == map.protocol.number() && e.original.destination_port == map.host_port;
             here && same && e.status & IPS_DST_NAT == 0
         });
-        count += delete(socket, &entries)?;
+        count += delete(socket, family, &entries)?;
     }
     Ok(count)
 }
@@ -105,18 +111,18 @@ fn connections() -> Option<usize> {
     std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").ok()?.trim().parse().ok()
 }
 
-fn dump(socket: &mut Socket, filter: impl FnOnce(&mut Batch)) -> Result<Vec<Entry>> {
+fn dump(socket: &mut Socket, family: u8, filter: impl FnOnce(&mut Batch)) -> Result<Vec<Entry>> {
     let mut batch = Batch::new();
-    batch.message(CT_GET, NLM_F_DUMP, &[AF_INET, 0, 0, 0], "IPCTNL_MSG_CT_GET", "");
+    batch.message(CT_GET, NLM_F_DUMP, &[family, 0, 0, 0], "IPCTNL_MSG_CT_GET", "");
     filter(&mut batch);
     batch.dump(socket, |m| (m.kind == CT_NEW).then(|| parse(m.payload))?)
 }
 
-fn delete(socket: &mut Socket, entries: &[Entry]) -> Result<usize> {
+fn delete(socket: &mut Socket, family: u8, entries: &[Entry]) -> Result<usize> {
     for chunk in entries.chunks(DELETE_CHUNK) {
         let mut batch = Batch::new();
         for entry in chunk {
-            batch.message(CT_DELETE, 0, &[AF_INET, 0, 0, 0], "IPCTNL_MSG_CT_DELETE", "");
+            batch.message(CT_DELETE, 0, &[family, 0, 0, 0], "IPCTNL_MSG_CT_DELETE", "");
             let nest = batch.nest(CTA_TUPLE_ORIG);
             batch.raw(&entry.tuple);
             batch.end(nest);
@@ -136,10 +142,15 @@ fn delete(socket: &mut Socket, entries: &[Entry]) -> Result<usize> {
     Ok(entries.len())
 }
 
-fn filter_source(batch: &mut Batch, which: u16, address: Ipv4Addr) {
+const fn family_of(address: IpAddr) -> u8 {
+    if address.is_ipv4() { AF_INET } else { AF_INET6 }
+}
+
+fn filter_source(batch: &mut Batch, which: u16, address: IpAddr) {
     let tuple = batch.nest(which);
     let ip = batch.nest(CTA_TUPLE_IP);
-    batch.attr(CTA_IP_V4_SRC, &address.octets());
+    let attribute = if address.is_ipv4() { CTA_IP_V4_SRC } else { CTA_IP_V6_SRC };
+    batch.attr(attribute, &octets(address));
     batch.end(ip);
     batch.end(tuple);
     filter_flags(batch, which, FILTER_IP_SRC);
@@ -180,11 +191,14 @@ fn parse(payload: &[u8]) -> Option<Entry> {
 fn parse_tuple(tuple: &[u8]) -> Option<Tuple> {
     let ip = wire::find(tuple, CTA_TUPLE_IP)?;
     let proto = wire::find(tuple, CTA_TUPLE_PROTO)?;
-    let address = |which| Some(Ipv4Addr::from(<[u8; 4]>::try_from(wire::find(ip, which)?).ok()?));
+    let address = |v4, v6| match (wire::find(ip, v4), wire::find(ip, v6)) {
+        (Some(bytes), _) => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        (None, bytes) => Some(IpAddr::from(<[u8; 16]>::try_from(bytes?).ok()?)),
+    };
     let port = wire::find(proto, CTA_PROTO_DST_PORT).and_then(|p| <[u8; 2]>::try_from(p).ok());
     Some(Tuple {
-        source: address(CTA_IP_V4_SRC)?,
-        destination: address(CTA_IP_V4_DST)?,
+        source: address(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?,
+        destination: address(CTA_IP_V4_DST, CTA_IP_V6_DST)?,
         protocol: *wire::find(proto, CTA_PROTO_NUM)?.first()?,
         destination_port: port.map_or(0, u16::from_be_bytes),
     })

@@ -5,10 +5,10 @@
 
 use crate::bridge::{self, Bridge};
 use crate::route::{RouteSocket, VethPair, check_name};
-use crate::{Error, MacAddr, Netns, Result, Subnet};
+use crate::{Error, MacAddr, Netns, Result};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use sys::trace;
 
 /// BR_MAX_PORTS − 1 (net/bridge/br_private.h): port number 0 is not used.
@@ -21,16 +21,16 @@ const HOST_PREFIX: &str = "veth";
 /// What an endpoint shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointConfig {
-    /// Its address, from [`crate::Ipam::candidate`].
-    pub address: Ipv4Addr,
+    /// Its addresses, from [`crate::Ipam::candidate`]: one of each family at most.
+    pub addresses: Vec<IpAddr>,
     /// Its hardware address, usually [`crate::Ipam::mac`] of the address.
     pub mac: MacAddr,
     /// Its name inside, `eth0`.
     pub name: String,
     /// Whether ports of it are published.
     pub publishes: bool,
-    /// Whether the namespace's default route goes by it.
-    pub default_route: bool,
+    /// Whether the namespace's default route goes by it, of IPv4 and of IPv6.
+    pub default_route: [bool; 2],
     /// Whether it shall not hear its siblings on the bridge (`icc=false`).
     pub isolated: bool,
 }
@@ -44,12 +44,8 @@ pub struct Endpoint {
     pub name: String,
     /// The index inside.
     pub index: u32,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The subnet of the network.
-    pub subnet: Subnet,
-    /// The next hop of its default route.
-    pub gateway: Ipv4Addr,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
     /// Its hardware address.
     pub mac: MacAddr,
 }
@@ -73,27 +69,45 @@ pub(crate) fn attach(
         route.set_isolated(&host_name)?;
     }
     let mut step = trace::step("address", "RTM_NEWADDR");
-    step.note(format_args!("{}/{} on {}", config.address, bridge.subnet.prefix(), config.name));
-    let gateway = config.default_route.then_some(bridge.gateway);
-    if let Some(gateway) = gateway {
-        step.note(format_args!("up, default via {gateway}"));
+    let (mut addresses, mut gateways) = (Vec::new(), Vec::new());
+    for address in &config.addresses {
+        let place = bridge.places.iter().find(|p| p.subnet.contains(*address));
+        let place = place.ok_or(Error::AddressOutOfRange(*address))?;
+        step.note(format_args!("{address}/{} on {}", place.subnet.prefix(), config.name));
+        addresses.push((*address, place.subnet));
+        if config.default_route[usize::from(address.is_ipv6())] {
+            gateways.push(place.gateway);
+            step.note(format_args!("up, default via {}", place.gateway));
+        }
     }
     let inside = netns.route();
     let index = match step.check(inside.link(&config.name))? {
         Some(link) => link.index,
         None => return Err(Error::Answer("RTM_GETLINK inside the new namespace")),
     };
-    step.check(netns.disable_ipv6(&config.name))?;
-    step.check(inside.configure(index, config.address, bridge.subnet, gateway))?;
-    Ok(Endpoint {
-        host_name,
-        name: config.name.clone(),
-        index,
-        address: config.address,
-        subnet: bridge.subnet,
-        gateway: bridge.gateway,
-        mac: config.mac,
-    })
+    step.check(netns.switch_ipv6(&config.name, config.addresses.iter().any(IpAddr::is_ipv6)))?;
+    step.check(inside.configure(index, &addresses, &gateways))?;
+    let (name, addresses) = (config.name.clone(), config.addresses.clone());
+    Ok(Endpoint { host_name, name, index, addresses, mac: config.mac })
+}
+
+/// Makes an endpoint a port of its bridge again, after somebody has deleted the bridge. One that is gone is fine.
+pub(crate) fn plug_in(
+    route: &RouteSocket,
+    bridge: &Bridge,
+    host_name: &str,
+    publishes: bool,
+    isolated: bool,
+) -> Result<()> {
+    let Some(link) = route.link(host_name)? else { return Ok(()) };
+    if link.master == Some(bridge.index) {
+        return Ok(());
+    }
+    route.set_master(host_name, bridge.index)?;
+    if publishes && bridge::filters_frames() {
+        route.set_hairpin(host_name)?;
+    }
+    if isolated { route.set_isolated(host_name) } else { Ok(()) }
 }
 
 /// Removes an endpoint whose namespace may live on. What is gone already is fine.

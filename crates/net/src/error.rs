@@ -2,7 +2,7 @@
 
 use crate::PortMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -36,15 +36,15 @@ pub enum Error {
     /// Every default pool overlaps an address or a route of the host.
     #[error("all predefined address pools have been fully subnetted")]
     NoFreePool,
-    /// The pool is used up; dockerd adds `: NAME (ID)` of the network.
-    #[error("no available IPv4 addresses on this network's address pools")]
-    NoFreeAddress,
+    /// The pool, of IPv6 or not, is used up; dockerd adds `: NAME (ID)` of the network.
+    #[error("no available IPv{} addresses on this network's address pools", if *.0 { 6 } else { 4 })]
+    NoFreeAddress(bool),
     /// A wanted address is in use.
     #[error("Address already in use")]
-    AddressInUse(Ipv4Addr),
+    AddressInUse(IpAddr),
     /// A wanted address cannot be given in this subnet.
     #[error("invalid address {0}: It does not belong to any of this network's subnets")]
-    AddressOutOfRange(Ipv4Addr),
+    AddressOutOfRange(IpAddr),
     /// A host port could not be bound; the source is the system call's error.
     #[error("failed to bind host port{} for {}", attempted(*.port, .request), .request)]
     Bind {
@@ -56,7 +56,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A published port is already mapped by a container of ours.
-    #[error("Bind for {}:{} failed: port is already allocated", .0.host_ip, .0.host_port)]
+    #[error("Bind for {} failed: port is already allocated", std::net::SocketAddr::new(.0.host_ip, .0.host_port))]
     PortAllocated(Box<PortMap>),
     /// A port range of a request is upside down or half empty.
     #[error("invalid port range: {0}-{1}")]

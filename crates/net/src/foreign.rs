@@ -13,8 +13,8 @@ use crate::Result;
 use crate::nft::expr::{self, Cmp, Expr, Name};
 use crate::nft::read::{self, Chain, Rule};
 use crate::nft::{
-    DELRULE, NEWRULE, NFPROTO_INET, NFPROTO_IPV4, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE,
-    NFTA_RULE_USERDATA, NftSocket, Transaction, ruleset,
+    DELRULE, NEWRULE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE,
+    NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NftSocket, Transaction, ruleset,
 };
 use crate::wire::NLM_F_CREATE;
 use std::fmt;
@@ -30,7 +30,7 @@ const FIREWALLD_TABLE: &str = "firewalld";
 /// A pair of rules of ours in somebody else's chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignRule {
-    /// `ip` or `inet`.
+    /// `ip`, `ip6` or `inet`.
     pub family: &'static str,
     /// The table.
     pub table: String,
@@ -70,15 +70,16 @@ impl Drops {
     }
 }
 
-/// Adds what is missing. Returns the chains that have our rules from now on by this call, and the
+/// Adds what is missing, to tables of IPv6 only where a network has it. Returns the chains that have our rules from now on by this call, and the
 /// firewalls that are left alone.
-pub(crate) fn ensure(socket: &NftSocket) -> Result<(Vec<ForeignRule>, Vec<Drops>)> {
+pub(crate) fn ensure(socket: &NftSocket, ipv6: bool) -> Result<(Vec<ForeignRule>, Vec<Drops>)> {
     let mut step = trace::step("foreign firewall", "NFT_MSG_GETCHAIN");
     let chains = step.check(read::chains(socket, 0))?;
     let mut drops = Vec::new();
     let mut added = Vec::new();
     let mut transaction = Transaction::new();
-    for chain in chains.iter().filter(|c| is_foreign_forward(c)) {
+    let concerns = |c: &&Chain| is_foreign_forward(c) && (ipv6 || c.family != NFPROTO_IPV6);
+    for chain in chains.iter().filter(concerns) {
         if chain.table == FIREWALLD_TABLE {
             drops.push(Drops::Firewalld);
             continue;
@@ -124,8 +125,7 @@ pub(crate) fn remove(socket: &NftSocket, dry: bool) -> Result<Vec<ForeignRule>> 
     let mut found = Vec::new();
     let mut transaction = Transaction::new();
     for chain in read::chains(socket, 0)? {
-        let known = chain.family == NFPROTO_IPV4 || chain.family == NFPROTO_INET;
-        if !known || chain.table == ruleset::TABLE {
+        if !is_known(chain.family) || chain.table == ruleset::TABLE {
             continue;
         }
         let ours: Vec<Rule> = read::rules(socket, chain.family, &chain.table, &chain.name)?;
@@ -156,9 +156,8 @@ fn legacy_drops() -> bool {
 }
 
 fn is_foreign_forward(chain: &Chain) -> bool {
-    let known = chain.family == NFPROTO_IPV4 || chain.family == NFPROTO_INET;
     let ours = chain.family == NFPROTO_INET && chain.table == ruleset::TABLE;
-    known && !ours && chain.hook == Some(HOOK_FORWARD)
+    is_known(chain.family) && !ours && chain.hook == Some(HOOK_FORWARD)
 }
 
 fn is_ours(rule: &Rule) -> bool {
@@ -176,6 +175,14 @@ fn insert(transaction: &mut Transaction, chain: &Chain, target: &str) {
     }
 }
 
+const fn is_known(family: u8) -> bool {
+    matches!(family, NFPROTO_IPV4 | NFPROTO_IPV6 | NFPROTO_INET)
+}
+
 const fn family_name(family: u8) -> &'static str {
-    if family == NFPROTO_IPV4 { "ip" } else { "inet" }
+    match family {
+        NFPROTO_IPV4 => "ip",
+        NFPROTO_IPV6 => "ip6",
+        _ => "inet",
+    }
 }

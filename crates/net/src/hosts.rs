@@ -1,7 +1,7 @@
 //! /etc/hosts of a container, byte for byte as Docker 28 writes it.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// What varies between containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Hosts<'a> {
     /// The container's domain name, empty when it has none.
     pub domainname: &'a str,
     /// The container's addresses, in the order of its networks.
-    pub addresses: &'a [Ipv4Addr],
+    pub addresses: &'a [IpAddr],
     /// `--add-host`: (name, address).
     pub extra: &'a [(String, IpAddr)],
     /// Whether the container's loopback has ::1: yes unless IPv6 is off.
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn files() {
-        let address = [Ipv4Addr::new(172, 17, 0, 2)];
+        let address = ["172.17.0.2".parse().unwrap()];
         let extra = [
             ("db".to_owned(), "10.0.0.9".parse().unwrap()),
             ("six".to_owned(), "2001:db8::1".parse().unwrap()),

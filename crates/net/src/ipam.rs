@@ -4,15 +4,16 @@
 //! faster, and the caller asks again. Order: addresses never given first, lowest first; then the
 //! one whose release lies furthest back, so that nobody's cache or connection meets a stranger.
 
+use crate::address::{of_bits, to_bits};
 use crate::{Error, MacAddr, Result, Subnet};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One network's pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ipam {
     subnet: Subnet,
-    gateway: Ipv4Addr,
+    gateway: IpAddr,
     range: Option<Subnet>,
 }
 
@@ -20,14 +21,14 @@ pub struct Ipam {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Given out now.
-    pub used: BTreeSet<Ipv4Addr>,
+    pub used: BTreeSet<IpAddr>,
     /// Given out once and free again, the oldest release first.
-    pub freed: Vec<Ipv4Addr>,
+    pub freed: Vec<IpAddr>,
 }
 
 impl Ipam {
     /// A pool whose gateway keeps its address.
-    pub const fn new(subnet: Subnet, gateway: Ipv4Addr) -> Self {
+    pub const fn new(subnet: Subnet, gateway: IpAddr) -> Self {
         Self { subnet, gateway, range: None }
     }
 
@@ -43,39 +44,39 @@ impl Ipam {
     }
 
     /// The gateway.
-    pub const fn gateway(&self) -> Ipv4Addr {
+    pub const fn gateway(&self) -> IpAddr {
         self.gateway
     }
 
     /// The next address to try when `highest` is the highest that was ever given: a caller that asks
     /// its database for that one value needs no [`Usage`] until the pool has been walked through.
-    pub fn after(&self, highest: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+    pub fn after(&self, highest: Option<IpAddr>) -> Option<IpAddr> {
         let (first, last) = self.bounds();
-        let next = highest.map_or(Some(first), |h| h.to_bits().checked_add(1)).map(|n| n.max(first))?;
+        let next = highest.map_or(Some(first), |h| to_bits(h).checked_add(1)).map(|n| n.max(first))?;
         // Two addresses at most are no host's: the gateway and an edge of the pool.
-        (next..=last).take(3).map(Ipv4Addr::from_bits).find(|a| self.is_host(*a))
+        (next..=last).take(3).map(|bits| self.address(bits)).find(|a| self.is_host(*a))
     }
 
     /// The next address to try.
-    pub fn candidate(&self, usage: &Usage) -> Result<Ipv4Addr> {
-        let freed: BTreeSet<Ipv4Addr> = usage.freed.iter().copied().collect();
+    pub fn candidate(&self, usage: &Usage) -> Result<IpAddr> {
+        let freed: BTreeSet<IpAddr> = usage.freed.iter().copied().collect();
         let (first, last) = self.bounds();
         // Both sets are sorted, so that the walk ends after as many steps as there are known addresses.
         let fresh = (first..=last)
-            .map(Ipv4Addr::from_bits)
+            .map(|bits| self.address(bits))
             .find(|a| self.is_host(*a) && !usage.used.contains(a) && !freed.contains(a));
         fresh
             .or_else(|| {
-                let fits = |a: &&Ipv4Addr| {
-                    (first..=last).contains(&a.to_bits()) && self.is_host(**a) && !usage.used.contains(a)
+                let fits = |a: &&IpAddr| {
+                    (first..=last).contains(&to_bits(**a)) && self.is_host(**a) && !usage.used.contains(a)
                 };
                 usage.freed.iter().find(fits).copied()
             })
-            .ok_or(Error::NoFreeAddress)
+            .ok_or(Error::NoFreeAddress(self.subnet.is_ipv6()))
     }
 
     /// Whether `wanted` (`--ip`) can be given.
-    pub fn check(&self, wanted: Ipv4Addr, usage: &Usage) -> Result<()> {
+    pub fn check(&self, wanted: IpAddr, usage: &Usage) -> Result<()> {
         if !self.subnet.contains(wanted) || !self.is_host_or_gateway(wanted) {
             return Err(Error::AddressOutOfRange(wanted));
         }
@@ -86,26 +87,31 @@ impl Ipam {
     }
 
     /// The hardware address that goes with an address.
-    pub const fn mac(&self, address: Ipv4Addr) -> MacAddr {
+    pub fn mac(&self, address: IpAddr) -> MacAddr {
         MacAddr::from_ip(address)
     }
 
-    fn bounds(&self) -> (u32, u32) {
+    fn bounds(&self) -> (u128, u128) {
         let pool = self.range.filter(|r| r.overlaps(&self.subnet)).unwrap_or(self.subnet);
         (
-            pool.base().to_bits().max(self.subnet.base().to_bits()),
-            pool.last().to_bits().min(self.subnet.last().to_bits()),
+            to_bits(pool.base()).max(to_bits(self.subnet.base())),
+            to_bits(pool.last()).min(to_bits(self.subnet.last())),
         )
     }
 
-    fn is_host(&self, address: Ipv4Addr) -> bool {
+    fn address(&self, bits: u128) -> IpAddr {
+        of_bits(self.subnet.base(), bits)
+    }
+
+    fn is_host(&self, address: IpAddr) -> bool {
         address != self.gateway && self.is_host_or_gateway(address)
     }
 
-    /// Neither the network's own address nor its broadcast address, which prefixes of 31 and 32 bits
-    /// do not have (RFC 3021).
-    fn is_host_or_gateway(&self, address: Ipv4Addr) -> bool {
-        self.subnet.prefix() >= 31 || (address != self.subnet.base() && address != self.subnet.last())
+    /// Neither the network's own address (of IPv6 the routers', RFC 4291) nor its broadcast address, which
+    /// prefixes of 31 and 32 bits do not have (RFC 3021), nor IPv6.
+    fn is_host_or_gateway(&self, address: IpAddr) -> bool {
+        let edge = address == self.subnet.base() || (address == self.subnet.last() && !self.subnet.is_ipv6());
+        self.subnet.host_bits() <= 1 || !edge
     }
 }
 
@@ -122,6 +128,19 @@ pub fn first_free_pool(taken: &[Subnet]) -> Result<Subnet> {
     default_pools().find(|pool| !taken.iter().any(|t| t.overlaps(pool))).ok_or(Error::NoFreePool)
 }
 
+/// The default pools of IPv6: the 65,536 networks of 64 bits of a local prefix (RFC 4193) that `seed`, which
+/// should be the same for ever and nobody else's, makes unique.
+pub fn default_pools6(seed: [u8; 5]) -> impl Iterator<Item = Subnet> {
+    let [a, b, c, d, e] = seed.map(u16::from);
+    let base = move |n| Ipv6Addr::new(0xfd00 | a, b << 8 | c, d << 8 | e, n, 0, 0, 0, 0);
+    (0..=u16::MAX).filter_map(move |n| Subnet::containing(base(n), 64))
+}
+
+/// The first of them that overlaps none of `taken`.
+pub fn first_free_pool6(seed: [u8; 5], taken: &[Subnet]) -> Result<Subnet> {
+    default_pools6(seed).find(|pool| !taken.iter().any(|t| t.overlaps(pool))).ok_or(Error::NoFreePool)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +152,7 @@ mod tests {
     }
 
     fn usage(used: &[&str], freed: &[&str]) -> Usage {
-        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<Ipv4Addr>>();
+        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<IpAddr>>();
         Usage { used: parse(used).into_iter().collect(), freed: parse(freed) }
     }
 
@@ -154,6 +173,10 @@ mod tests {
             ("10.0.0.0/30", &["10.0.0.2"], &[], None),
             ("10.0.0.0/31", &[], &[], Some("10.0.0.1")),
             ("10.0.0.0/32", &[], &[], None),
+            ("fd00::/64", &[], &[], Some("fd00::2")),
+            ("fd00::/126", &["fd00::2"], &[], Some("fd00::3")),
+            ("fd00::/126", &["fd00::2", "fd00::3"], &[], None),
+            ("fd00::/127", &[], &[], Some("fd00::1")),
             // A stale row of another pool, and one that is in both sets, are not offered.
             ("10.0.0.0/30", &["10.0.0.2"], &["10.9.9.9", "10.0.0.2"], None),
         ];
@@ -162,7 +185,7 @@ mod tests {
             assert_eq!(got.as_deref(), *want, "{subnet} used {used:?} freed {freed:?}");
         }
         let ranged = ipam("10.0.0.0/24").with_range("10.0.0.128/30".parse().unwrap());
-        assert_eq!(ranged.candidate(&usage(&[], &[])).unwrap(), Ipv4Addr::new(10, 0, 0, 128));
+        assert_eq!(ranged.candidate(&usage(&[], &[])).unwrap(), "10.0.0.128".parse::<IpAddr>().unwrap());
         let last = ipam("10.0.0.0/24").with_range("10.0.0.252/30".parse().unwrap());
         assert!(last.candidate(&usage(&["10.0.0.252", "10.0.0.253", "10.0.0.254"], &[])).is_err());
     }
@@ -230,6 +253,15 @@ mod tests {
         assert!(
             first_free_pool(&["172.0.0.0/8".parse().unwrap(), "192.168.0.0/16".parse().unwrap()]).is_err()
         );
+    }
+
+    #[test]
+    fn local_pools() {
+        let seed = [0x93, 0xfe, 0x34, 0x6f, 0x1b];
+        let first = first_free_pool6(seed, &[]).unwrap();
+        assert_eq!(first.to_string(), "fd93:fe34:6f1b::/64");
+        assert_eq!(first_free_pool6(seed, &[first]).unwrap().to_string(), "fd93:fe34:6f1b:1::/64");
+        assert!(first_free_pool6(seed, &["fd00::/8".parse().unwrap()]).is_err());
     }
 
     proptest! {

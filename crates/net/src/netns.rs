@@ -81,18 +81,19 @@ impl Netns {
         self.fd
     }
 
-    /// Keeps IPv6 off an interface, as dockerd does on networks without IPv6: before the interface
-    /// goes up, or it joins multicast groups and solicits routers.
-    pub(crate) fn disable_ipv6(&self, interface: &str) -> Result<()> {
+    /// Switches IPv6 of an interface, as dockerd does: off on networks without it, before the interface goes up,
+    /// or it joins multicast groups and solicits routers; on where a host's default would have it off.
+    pub(crate) fn switch_ipv6(&self, interface: &str, on: bool) -> Result<()> {
         let Some(dir) = &self.ipv6 else { return Ok(()) };
         let name = format!("{interface}/disable_ipv6");
-        let what = |e| Error::kernel(format!("write 1 to net/ipv6/conf/{name}"), e);
+        let value = if on { "0" } else { "1" };
+        let what = |e| Error::kernel(format!("write {value} to net/ipv6/conf/{name}"), e);
         let file = match rustix::fs::openat(dir, &name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
             // With an MTU below 1280 there is no IPv6 on it (RFC 8200, section 5).
             Err(Errno::NOENT) => return Ok(()),
             file => file.map_err(what)?,
         };
-        rustix::io::write(&file, b"1").map_err(what).map(drop)
+        rustix::io::write(&file, value.as_bytes()).map_err(what).map(drop)
     }
 
     fn assemble(fd: OwnedFd, route: RouteSocket, ipv6: Option<OwnedFd>) -> Result<Self> {

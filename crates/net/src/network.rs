@@ -6,7 +6,7 @@ use crate::nft::{NftSocket, Transaction, elements, ruleset};
 use crate::route::RouteSocket;
 use crate::{Drops, Error, ForeignRule, Ipam, Netns, PortMap, Result, Subnet, conntrack, foreign};
 use rustix::io::Errno;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use sys::trace;
 
 /// The default bridge's name.
@@ -16,6 +16,22 @@ pub const BRIDGE_PREFIX: &str = "tare";
 /// Docker's default, whatever the host's own links have; `--mtu` in the configuration changes it.
 const DEFAULT_MTU: u32 = 1500;
 
+/// A subnet on a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The subnet.
+    pub subnet: Subnet,
+    /// The bridge's own address in it.
+    pub gateway: IpAddr,
+}
+
+impl Place {
+    /// With Docker's choice for the gateway.
+    pub fn first_of(subnet: Subnet) -> Self {
+        Self { subnet, gateway: subnet.first_host() }
+    }
+}
+
 /// What a bridge shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgeConfig {
@@ -23,14 +39,15 @@ pub struct BridgeConfig {
     pub name: String,
     /// Its MTU and that of its containers.
     pub mtu: u32,
-    /// Its subnet; `None` keeps the one it has, or takes the first free default pool.
-    pub subnet: Option<Subnet>,
-    /// Its own address; `None` keeps the one it has, or takes the subnet's first.
-    pub gateway: Option<Ipv4Addr>,
+    /// Its subnets, one of each family at most; none keeps the one of IPv4 that it has, or takes the first
+    /// free default pool.
+    pub places: Vec<Place>,
     /// Subnets of other networks, whose bridges may not be there now.
     pub reserved: Vec<Subnet>,
     /// Nothing goes out of it or comes in from elsewhere than the host.
     pub internal: bool,
+    /// Its containers do not reach each other but by published ports.
+    pub apart: bool,
     /// The host forwards: switched on where it is off.
     pub forward: bool,
 }
@@ -40,10 +57,10 @@ impl Default for BridgeConfig {
         Self {
             name: DEFAULT_BRIDGE.to_owned(),
             mtu: DEFAULT_MTU,
-            subnet: None,
-            gateway: None,
+            places: Vec::new(),
             reserved: Vec::new(),
             internal: false,
+            apart: false,
             forward: true,
         }
     }
@@ -69,7 +86,7 @@ pub struct Opened {
     pub bridge_created: bool,
     /// What became of the ruleset.
     pub ruleset: Installed,
-    /// Whether ip_forward was switched on just now.
+    /// Whether forwarding, of a family that the network has, was switched on just now.
     pub forwarding_switched_on: bool,
     /// Rules that were added to others' chains just now, for the journal.
     pub foreign_rules: Vec<ForeignRule>,
@@ -112,19 +129,27 @@ impl Network {
             ruleset::Found::Replaced => Installed::Replaced,
         };
         let network = Self { route, nft, bridge };
-        network.declare()?;
-        network.close(config.internal)?;
-        let forwarding_switched_on = config.forward && network.forward()?;
+        network.declare(config)?;
+        let ipv6 = network.place(true).is_some();
+        let mut forwarding_switched_on = config.forward && network.forward(false)?;
+        if ipv6 && config.forward {
+            forwarding_switched_on |= network.forward(true)?;
+        }
         network.spare_bridged_frames(ruleset)?;
         bridge::allow_route_localnet(&network.bridge.name)?;
-        let (foreign_rules, warnings) = foreign::ensure(&network.nft)?;
+        let (foreign_rules, warnings) = foreign::ensure(&network.nft, ipv6)?;
         let bridge_created = network.bridge.created;
         Ok(Opened { network, bridge_created, ruleset, forwarding_switched_on, foreign_rules, warnings })
     }
 
-    /// The pool that containers get their addresses from.
-    pub fn ipam(&self) -> Ipam {
-        Ipam::new(self.bridge.subnet, self.bridge.gateway)
+    /// Its subnet of IPv6, or of IPv4.
+    pub fn place(&self, ipv6: bool) -> Option<Place> {
+        self.bridge.places.iter().find(|p| p.subnet.is_ipv6() == ipv6).copied()
+    }
+
+    /// The pool of that family that containers get their addresses from.
+    pub fn ipam(&self, ipv6: bool) -> Option<Ipam> {
+        self.place(ipv6).map(|place| Ipam::new(place.subnet, place.gateway))
     }
 
     /// The bridge's name.
@@ -132,14 +157,9 @@ impl Network {
         &self.bridge.name
     }
 
-    /// The subnet.
-    pub fn subnet(&self) -> Subnet {
-        self.bridge.subnet
-    }
-
-    /// The bridge's own address.
-    pub fn gateway(&self) -> Ipv4Addr {
-        self.bridge.gateway
+    /// The subnets that the host uses already: its addresses and routes.
+    pub fn used_subnets(route: &RouteSocket) -> Result<Vec<Subnet>> {
+        bridge::taken(route)
     }
 
     /// The MTU.
@@ -152,7 +172,12 @@ impl Network {
         &self.route
     }
 
-    /// Connects a namespace: a veth pair, its address, its default route.
+    /// Makes a host-side interface a port of the bridge again, after somebody has deleted that.
+    pub fn plug_in(&self, host_name: &str, publishes: bool, isolated: bool) -> Result<()> {
+        endpoint::plug_in(&self.route, &self.bridge, host_name, publishes, isolated)
+    }
+
+    /// Connects a namespace: a veth pair, its addresses, its default routes.
     pub fn attach(&self, netns: &Netns, config: &EndpointConfig) -> Result<Endpoint> {
         endpoint::attach(&self.route, &self.bridge, netns, config)
     }
@@ -172,9 +197,14 @@ impl Network {
                     elements::delete(&mut transaction, set, &list);
                 }
             }
-            let closed = elements::of_interface(bridge);
-            if elements::get(&nft, ruleset::CLOSED, &closed)?.is_some() {
-                elements::delete(&mut transaction, ruleset::CLOSED, &[closed]);
+            for (set, element) in [
+                (ruleset::CLOSED, elements::of_interface(bridge)),
+                (ruleset::BRIDGED, elements::of_bridge(bridge)),
+                elements::of_apart(bridge),
+            ] {
+                if elements::get(&nft, set, &element)?.is_some() {
+                    elements::delete(&mut transaction, set, &[element]);
+                }
             }
             transaction.commit(&nft)?;
         }
@@ -182,7 +212,7 @@ impl Network {
     }
 
     /// Lets a namespace's default route go by one of its links.
-    pub fn set_default_route(netns: &Netns, name: &str, gateway: Ipv4Addr) -> Result<()> {
+    pub fn set_default_route(netns: &Netns, name: &str, gateway: IpAddr) -> Result<()> {
         match netns.route().link(name)? {
             Some(link) => netns.route().set_default(link.index, gateway),
             None => Err(Error::Answer("RTM_GETLINK inside a namespace")),
@@ -194,7 +224,7 @@ impl Network {
         let mut step = trace::step("nft elements", "NFT_MSG_NEWSETELEM");
         let mut transaction = Transaction::new();
         for map in maps {
-            if let Some((set, element)) = elements::of_port(map) {
+            for (set, element) in elements::of_port(map) {
                 step.note(format_args!("{map}"));
                 elements::add(&mut transaction, set, &[element]);
             }
@@ -217,10 +247,11 @@ impl Network {
         let mut step = trace::step("nft elements", "NFT_MSG_DELSETELEM");
         let mut transaction = Transaction::new();
         for map in maps {
-            let Some((set, element)) = elements::of_port(map) else { continue };
-            if elements::get(&self.nft, set, &element)?.is_some_and(|value| value == element.value) {
-                step.note(format_args!("{map}"));
-                elements::delete(&mut transaction, set, &[element]);
+            for (set, element) in elements::of_port(map) {
+                if elements::get(&self.nft, set, &element)?.is_some_and(|value| value == element.value) {
+                    step.note(format_args!("{map}"));
+                    elements::delete(&mut transaction, set, &[element]);
+                }
             }
         }
         step.check(transaction.commit(&self.nft))
@@ -229,67 +260,77 @@ impl Network {
     /// Whether a container of ours has that host port already; Docker's text differs from the one
     /// for a foreign process ([`Error::PortAllocated`], [`Error::Bind`]).
     pub fn is_published(&self, map: &PortMap) -> Result<bool> {
-        let Some((set, element)) = elements::of_port(map) else { return Ok(false) };
-        Ok(elements::get(&self.nft, set, &element)?.is_some())
+        for (set, element) in elements::of_port(map) {
+            if elements::get(&self.nft, set, &element)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Forgets all connections of an address, when its container is gone. Off the path: it walks the
     /// kernel's table. Returns how many there were.
-    pub fn flush_connections(&self, address: Ipv4Addr) -> Result<usize> {
+    pub fn flush_connections(&self, address: IpAddr) -> Result<usize> {
         conntrack::absent_is_fine(conntrack::flush_address(&mut self.nft.socket(), address))
     }
 
-    /// Tells the ruleset that the subnet is one of containers and whose.
-    fn declare(&self) -> Result<()> {
-        let [nets, own] = elements::of_network(&self.bridge.name, self.bridge.subnet);
-        if let [element] = &own.1[..]
-            && elements::get(&self.nft, own.0, element)?.is_some()
-        {
-            return Ok(());
-        }
-        let mut step = trace::step("nft elements", "NFT_MSG_NEWSETELEM");
-        step.note(format_args!("{} {}", self.bridge.name, self.bridge.subnet));
+    /// Tells the ruleset which subnets are the bridge's containers', and what kind of network it is.
+    fn declare(&self, config: &BridgeConfig) -> Result<()> {
+        let name = &self.bridge.name;
         let mut transaction = Transaction::new();
-        // A bridge of that name had another subnet before it was deleted by somebody.
-        for subnet in elements::networks_of(&self.nft, &self.bridge.name)? {
-            for (set, list) in elements::of_network(&self.bridge.name, subnet) {
-                elements::delete(&mut transaction, set, &list);
+        let mut missing = Vec::new();
+        for Place { subnet, .. } in &self.bridge.places {
+            let [_, (own, element)] = elements::of_network(name, *subnet);
+            if elements::get(&self.nft, own, &element[0])?.is_none() {
+                missing.push(*subnet);
             }
         }
-        elements::add(&mut transaction, nets.0, &nets.1);
-        elements::add(&mut transaction, own.0, &own.1);
+        if !missing.is_empty() {
+            // A bridge of that name had another subnet before it was deleted by somebody.
+            for subnet in elements::networks_of(&self.nft, name)? {
+                if !self.bridge.places.iter().any(|p| p.subnet == subnet) {
+                    for (set, list) in elements::of_network(name, subnet) {
+                        elements::delete(&mut transaction, set, &list);
+                    }
+                }
+            }
+        }
+        for subnet in missing {
+            for (set, list) in elements::of_network(name, subnet) {
+                elements::add(&mut transaction, set, &list);
+            }
+        }
+        for ((set, element), wanted) in [
+            ((ruleset::CLOSED, elements::of_interface(name)), config.internal),
+            // Frames that br_netfilter shows stay on the bridge, also those to look for neighbours.
+            ((ruleset::BRIDGED, elements::of_bridge(name)), config.internal),
+            (elements::of_apart(name), config.apart),
+        ] {
+            match (elements::get(&self.nft, set, &element)?.is_some(), wanted) {
+                (false, true) => elements::add(&mut transaction, set, &[element]),
+                (true, false) => elements::delete(&mut transaction, set, &[element]),
+                _ => {}
+            }
+        }
+        let mut step = trace::step("nft elements", "NFT_MSG_NEWSETELEM");
+        step.note(format_args!("{name}"));
         step.check(transaction.commit(&self.nft))
     }
 
-    /// Tells the ruleset whether the bridge is an internal network's.
-    fn close(&self, internal: bool) -> Result<()> {
-        let element = elements::of_interface(&self.bridge.name);
-        let is = elements::get(&self.nft, ruleset::CLOSED, &element)?.is_some();
-        let mut transaction = Transaction::new();
-        match (is, internal) {
-            (false, true) => elements::add(&mut transaction, ruleset::CLOSED, &[element]),
-            (true, false) => elements::delete(&mut transaction, ruleset::CLOSED, &[element]),
-            _ => {}
-        }
-        transaction.commit(&self.nft)
-    }
-
-    /// Switches forwarding on where it is off, after what must not be forwarded is dropped.
-    fn forward(&self) -> Result<bool> {
-        if bridge::forwarding()? {
+    /// Switches forwarding of a family on where it is off, after what must not be forwarded is dropped.
+    fn forward(&self, ipv6: bool) -> Result<bool> {
+        if bridge::forwarding(ipv6)? {
             return Ok(false);
         }
-        ruleset::drop_foreign(&self.nft)?;
-        bridge::set_forwarding(true)?;
+        ruleset::drop_foreign(&self.nft, if ipv6 { ruleset::V6 } else { ruleset::V4 })?;
+        bridge::set_forwarding(ipv6, true)?;
         Ok(true)
     }
 
     /// Where br_netfilter shows bridged frames to the IPv4 hooks, those of foreign bridges must not be
     /// taken for forwarded packets. nf_tables cannot compare two interfaces, so they are listed.
     fn spare_bridged_frames(&self, ruleset: Installed) -> Result<()> {
-        if !bridge::filters_frames()
-            || (ruleset == Installed::Present && !ruleset::has_foreign_drop(&self.nft)?)
-        {
+        if !bridge::filters_frames() || (ruleset == Installed::Present && !self.has_foreign_drop()?) {
             return Ok(());
         }
         let bridges = self.route.links_of_kind("bridge")?;
@@ -300,12 +341,18 @@ impl Network {
         transaction.commit(&self.nft)
     }
 
+    fn has_foreign_drop(&self) -> Result<bool> {
+        Ok(ruleset::has_foreign_drop(&self.nft, ruleset::V4)?
+            || ruleset::has_foreign_drop(&self.nft, ruleset::V6)?)
+    }
+
     /// The mapping whose port leads elsewhere already.
     fn taken(&self, maps: &[PortMap]) -> Result<Option<PortMap>> {
         for map in maps {
-            let Some((set, element)) = elements::of_port(map) else { continue };
-            if elements::get(&self.nft, set, &element)?.is_some_and(|value| value != element.value) {
-                return Ok(Some(*map));
+            for (set, element) in elements::of_port(map) {
+                if elements::get(&self.nft, set, &element)?.is_some_and(|value| value != element.value) {
+                    return Ok(Some(*map));
+                }
             }
         }
         Ok(None)
@@ -334,13 +381,16 @@ pub fn uninstall(dry: bool) -> Result<Uninstalled> {
     let mut done = Uninstalled { foreign_rules: foreign::remove(&nft, dry)?, ..Uninstalled::default() };
     let links = route.links()?;
     done.table = ruleset::version(&nft)?.is_some();
-    if done.table && ruleset::has_foreign_drop(&nft)? && bridge::forwarding()? {
-        let engines = |name: &str| ruleset::ENGINES.iter().any(|prefix| name.starts_with(prefix));
+    let engines = |name: &str| ruleset::ENGINES.iter().any(|prefix| name.starts_with(prefix));
+    for (ipv6, words) in [(false, ruleset::V4), (true, ruleset::V6)] {
+        if !done.table || !ruleset::has_foreign_drop(&nft, words)? || !bridge::forwarding(ipv6)? {
+            continue;
+        }
         done.forwarding_needed_by =
             links.iter().filter(|l| engines(&l.name)).map(|l| l.name.clone()).collect();
         done.forwarding_switched_off = done.forwarding_needed_by.is_empty();
         if done.forwarding_switched_off && !dry {
-            bridge::set_forwarding(false)?;
+            bridge::set_forwarding(ipv6, false)?;
         }
     }
     for link in links {

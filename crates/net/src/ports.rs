@@ -80,7 +80,7 @@ pub struct PortMap {
     /// The host's port.
     pub host_port: u16,
     /// The container's address.
-    pub container_ip: Ipv4Addr,
+    pub container_ip: IpAddr,
     /// The container's port.
     pub container_port: u16,
     /// The protocol.
@@ -88,10 +88,16 @@ pub struct PortMap {
 }
 
 impl PortMap {
-    /// Whether the kernel redirects it; an IPv6 address in front of an IPv4 container is spliced by
-    /// the shim that holds the socket (IPv6 has no route_localnet).
+    /// Whether the kernel redirects it: both sides are of one family.
     pub const fn is_redirected(&self) -> bool {
-        matches!(self.host_ip, IpAddr::V4(_))
+        self.host_ip.is_ipv4() == self.container_ip.is_ipv4()
+    }
+
+    /// Whether the shim that holds the socket listens on it and copies: what comes to an IPv6 address for a
+    /// container without IPv6, and what the kernel does not redirect of IPv6, `[::1]` (there is no
+    /// route_localnet) and what link-local addresses send (they are not forwarded).
+    pub const fn is_spliced(&self) -> bool {
+        self.host_ip.is_ipv6()
     }
 }
 
@@ -108,8 +114,10 @@ pub struct PortRequest {
     pub host_ip: Option<IpAddr>,
     /// First and last host port; (0, 0) leaves the choice to us.
     pub host_ports: (u16, u16),
-    /// The container's address.
-    pub container_ip: Ipv4Addr,
+    /// The container's address; IPv4 where it has one.
+    pub container_ip: IpAddr,
+    /// The container's address for what comes by IPv6.
+    pub container_ip6: Option<Ipv6Addr>,
     /// The container's port.
     pub container_port: u16,
     /// The protocol.
@@ -141,6 +149,7 @@ impl From<PortMap> for PortRequest {
             host_ip: Some(map.host_ip),
             host_ports: (map.host_port, map.host_port),
             container_ip: map.container_ip,
+            container_ip6: None,
             container_port: map.container_port,
             protocol: map.protocol,
         }
@@ -160,7 +169,10 @@ impl fmt::Display for PortRequest {
             (first, last) if first == last => write!(f, "{first}:")?,
             (first, last) => write!(f, "{first}-{last}:")?,
         }
-        write!(f, "{}:{}/{}", self.container_ip, self.container_port, self.protocol)
+        match self.container_ip {
+            IpAddr::V4(ip) => write!(f, "{ip}:{}/{}", self.container_port, self.protocol),
+            IpAddr::V6(ip) => write!(f, "[{ip}]:{}/{}", self.container_port, self.protocol),
+        }
     }
 }
 
@@ -229,17 +241,24 @@ pub fn has_ipv6() -> bool {
     rustix::net::socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None).is_ok()
 }
 
-/// One request per address.
+/// One request per address. As with dockerd, IPv4 does not lead to a container without it.
 fn expand(group: &[PortRequest]) -> Vec<PortRequest> {
     let mut out = Vec::with_capacity(group.len() + 1);
     for request in group {
-        let with = |ip: IpAddr| PortRequest { host_ip: Some(ip.to_canonical()), ..request.clone() };
+        let with = |ip: IpAddr| {
+            let mut one = PortRequest { host_ip: Some(ip.to_canonical()), ..request.clone() };
+            match request.container_ip6 {
+                Some(container) if ip.is_ipv6() => one.container_ip = container.into(),
+                _ => {}
+            }
+            (ip.is_ipv6() || one.container_ip.is_ipv4()).then_some(one)
+        };
         match request.host_ip {
-            Some(ip) => out.push(with(ip)),
+            Some(ip) => out.extend(with(ip)),
             None => {
-                out.push(with(Ipv4Addr::UNSPECIFIED.into()));
+                out.extend(with(Ipv4Addr::UNSPECIFIED.into()));
                 if has_ipv6() {
-                    out.push(with(Ipv6Addr::UNSPECIFIED.into()));
+                    out.extend(with(Ipv6Addr::UNSPECIFIED.into()));
                 }
             }
         }

@@ -66,7 +66,7 @@ fn begin() -> Result<Listening> {
             Expr::DestinationPort(PORT),
             Expr::Value(0, ADDRESS.octets()),
             Expr::Value(1, [high, low, 0, 0]),
-            Expr::DnatToMapped,
+            Expr::DnatToMapped(PROTO_IPV4),
         ];
         transaction.rule(TABLE, CHAIN, &words);
     }

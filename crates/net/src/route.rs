@@ -4,6 +4,7 @@
 //! A [`RouteSocket`] acts on the namespace in which it was opened, whichever thread uses it. It does
 //! not know which links are Tare's.
 
+use crate::address::octets;
 use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use crate::{Error, MacAddr, Result, Subnet};
 use rustix::fd::{AsRawFd, BorrowedFd};
@@ -41,6 +42,8 @@ const VETH_INFO_PEER: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+/// The address is used at once: nobody else gives addresses of our subnets, so that none can be a duplicate.
+const IFA_F_NODAD: u8 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -169,11 +172,20 @@ impl RouteSocket {
         Ok(found)
     }
 
-    /// The unicast IPv4 routes of the main table.
+    /// The unicast routes of the main table, of IPv4.
     pub fn routes(&self) -> Result<Vec<Route>> {
+        self.routes_of(AF_INET)
+    }
+
+    /// The unicast routes of the main table, of IPv6.
+    pub fn routes6(&self) -> Result<Vec<Route>> {
+        self.routes_of(AF_INET6)
+    }
+
+    fn routes_of(&self, family: u8) -> Result<Vec<Route>> {
         let mut batch = Batch::new();
         let mut header = [0; 12];
-        header[0] = AF_INET;
+        header[0] = family;
         batch.message(RTM_GETROUTE, NLM_F_DUMP, &header, "RTM_GETROUTE", "");
         self.collect(batch, parse_route)
     }
@@ -284,51 +296,64 @@ impl RouteSocket {
     }
 
     /// Gives a link an address; that it has it already is fine.
-    pub(crate) fn add_address(&self, index: u32, address: Ipv4Addr, subnet: Subnet) -> Result<()> {
+    pub(crate) fn add_address(&self, index: u32, address: IpAddr, subnet: Subnet) -> Result<()> {
         let mut batch = Batch::new();
         new_address(&mut batch, index, address, subnet, NLM_F_ACK);
         exists_is_fine(batch.send(&mut self.socket(), |_| ()))
     }
 
-    /// Inside a namespace, in one batch: the address, the link up, and a default route through
-    /// `gateway` in place of the one there is.
+    /// Inside a namespace, in one batch: the addresses, the link up, and default routes through `gateways` in place
+    /// of those there are.
     pub(crate) fn configure(
         &self,
         index: u32,
-        address: Ipv4Addr,
-        subnet: Subnet,
-        gateway: Option<Ipv4Addr>,
+        addresses: &[(IpAddr, Subnet)],
+        gateways: &[IpAddr],
     ) -> Result<()> {
         let mut batch = Batch::new();
-        new_address(&mut batch, index, address, subnet, 0);
-        match gateway {
-            Some(gateway) => {
-                up(&mut batch, index, 0);
-                default_route(&mut batch, index, gateway);
-            }
-            None => up(&mut batch, index, NLM_F_ACK),
+        for (address, subnet) in addresses {
+            new_address(&mut batch, index, *address, *subnet, 0);
         }
+        up(&mut batch, index, 0);
+        for gateway in gateways {
+            default_route(&mut batch, index, *gateway);
+        }
+        batch.ask_last(NLM_F_ACK);
         batch.send(&mut self.socket(), |_| ())
     }
 
     /// The default route goes by that link from now on.
-    pub(crate) fn set_default(&self, index: u32, gateway: Ipv4Addr) -> Result<()> {
+    pub(crate) fn set_default(&self, index: u32, gateway: IpAddr) -> Result<()> {
         let mut batch = Batch::new();
         default_route(&mut batch, index, gateway);
+        batch.ask_last(NLM_F_ACK);
+        batch.send(&mut self.socket(), |_| ())
+    }
+
+    /// Makes a link a port of a bridge.
+    pub(crate) fn set_master(&self, name: &str, bridge: u32) -> Result<()> {
+        let mut batch = Batch::new();
+        let what = format_args!("{name} on bridge {bridge}");
+        batch.message(RTM_NEWLINK, NLM_F_ACK, &ifinfo(0, 0), "RTM_NEWLINK", what).text(IFLA_IFNAME, name);
+        batch.u32(IFLA_MASTER, bridge);
         batch.send(&mut self.socket(), |_| ())
     }
 }
 
-fn default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
+fn default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
     let mut header = [0; 12];
-    header[0] = AF_INET;
+    header[0] = family(gateway);
     header[4] = RT_TABLE_MAIN;
     header[5] = RTPROT_BOOT;
     header[6] = RT_SCOPE_UNIVERSE;
     header[7] = RTN_UNICAST;
-    let flags = NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK;
+    let flags = NLM_F_CREATE | NLM_F_REPLACE;
     batch.message(RTM_NEWROUTE, flags, &header, "RTM_NEWROUTE", format_args!("default via {gateway}"));
-    batch.attr(RTA_GATEWAY, &gateway.octets()).u32(RTA_OIF, index);
+    batch.attr(RTA_GATEWAY, &octets(gateway)).u32(RTA_OIF, index);
+}
+
+const fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { AF_INET } else { AF_INET6 }
 }
 
 /// struct ifinfomsg; `flags` are both the value and the mask.
@@ -356,17 +381,18 @@ pub(crate) fn up(batch: &mut Batch, index: u32, flags: u16) {
     );
 }
 
-fn new_address(batch: &mut Batch, index: u32, address: Ipv4Addr, subnet: Subnet, flags: u16) {
+fn new_address(batch: &mut Batch, index: u32, address: IpAddr, subnet: Subnet, flags: u16) {
     // struct ifaddrmsg { family, prefixlen, flags, scope, index }
     let mut header = [0; 8];
-    header[0] = AF_INET;
+    header[0] = family(address);
     header[1] = subnet.prefix();
+    header[2] = if address.is_ipv6() { IFA_F_NODAD } else { 0 };
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     let what = format_args!("{address}/{} on link {index}", subnet.prefix());
     batch.message(RTM_NEWADDR, flags | NLM_F_CREATE | NLM_F_EXCL, &header, "RTM_NEWADDR", what);
-    batch.attr(IFA_LOCAL, &address.octets()).attr(IFA_ADDRESS, &address.octets());
-    if subnet.prefix() < 31 {
-        batch.attr(IFA_BROADCAST, &subnet.last().octets());
+    batch.attr(IFA_LOCAL, &octets(address)).attr(IFA_ADDRESS, &octets(address));
+    if address.is_ipv4() && subnet.prefix() < 31 {
+        batch.attr(IFA_BROADCAST, &octets(subnet.last()));
     }
 }
 

@@ -145,11 +145,8 @@ impl Drop for Launching {
 
 /// Whether a shim lives in this run folder: whether it holds the lock. Absent files mean no.
 pub fn is_alive(run_dir: &Path) -> Result<bool> {
-    match open(run_dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(dir) => Ok(sys::lock::is_held(dir.as_fd(), ALIVE)?),
-        Err(rustix::io::Errno::NOENT) => Ok(false),
-        Err(e) => Err(Error::io(format!("open({run_dir:?})"))(e)),
-    }
+    let path = run_dir.join(ALIVE);
+    Ok(sys::lock::is_held(rustix::fs::CWD, &path)?)
 }
 
 /// What a shim said.

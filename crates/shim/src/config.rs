@@ -4,7 +4,7 @@
 //! It does not know how the engine came to these values.
 
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use sys::mount::{Mount, Source};
 
@@ -125,13 +125,13 @@ pub enum Log {
 pub struct Port {
     /// TCP or UDP.
     pub proto: Proto,
-    /// The shim listens on the socket and copies each connection to this address of the container; `None`
-    /// only holds it (the kernel translates IPv4).
+    /// The shim serves the socket and copies each connection, or each client's datagrams, to this address of the
+    /// container and back; `None` only holds it (the kernel translates IPv4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub splice_to: Option<SocketAddrV4>,
+    pub splice_to: Option<SocketAddr>,
 }
 
-/// A transport protocol.
+/// A transport protocol; what is neither is held as UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Proto {

@@ -161,6 +161,7 @@ impl Monitor {
             Event::OutOfMemory => self.on_out_of_memory(),
             Event::Port(id) => self.ports.on_port(&self.poller, id),
             Event::Spliced(id, end) => self.ports.on_spliced(&self.poller, id, end, readiness),
+            Event::Datagrams(id) => self.ports.on_datagrams(id),
             // What is due is looked at after each round of events.
             Event::Deadline => {}
         }
@@ -172,7 +173,7 @@ impl Monitor {
         let leaving = self.leaving_until_ns.filter(|&at| at > now);
         let (streams, task) = (self.streams.deadline_ns(), self.task.deadline_ns());
         let (checks, resolver) = (self.checks.deadline_ns(), self.resolver.deadline_ns());
-        let deadlines = [streams, task, checks, resolver, self.idle_at_ns, leaving];
+        let deadlines = [streams, task, checks, resolver, self.ports.deadline_ns(), self.idle_at_ns, leaving];
         deadlines.into_iter().flatten().min()
     }
 
@@ -187,6 +188,9 @@ impl Monitor {
         if self.checks.deadline_ns().is_some_and(|at| now >= at) {
             self.on_check_deadline(now);
             self.idle_at_ns = Some(now + IDLE_NS);
+        }
+        if self.ports.deadline_ns().is_some_and(|at| now >= at) {
+            self.ports.on_deadline(now);
         }
         if self.resolver.deadline_ns().is_some_and(|at| now >= at) {
             self.resolver.start(self.netns.as_ref().map(AsFd::as_fd));

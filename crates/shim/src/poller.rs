@@ -53,6 +53,8 @@ pub enum Event {
     Port(u32),
     /// One end of a spliced connection can be read or written.
     Spliced(u32, End),
+    /// A container has answered a client's datagram.
+    Datagrams(u32),
     /// The earliest deadline has come.
     Deadline,
 }
@@ -74,6 +76,7 @@ impl Event {
             Self::Spliced(id, End::Client) => (12, id),
             Self::Spliced(id, End::Container) => (13, id),
             Self::Probe => (14, 0),
+            Self::Datagrams(id) => (20, id),
             Self::Deadline => (0, 0),
         };
         kind << 32 | u64::from(id)
@@ -96,6 +99,7 @@ impl Event {
             12 => Self::Spliced(id, End::Client),
             13 => Self::Spliced(id, End::Container),
             14 => Self::Probe,
+            20 => Self::Datagrams(id),
             _ => Self::Deadline,
         }
     }
@@ -186,6 +190,7 @@ mod tests {
             Event::Port(9),
             Event::Spliced(1, End::Client),
             Event::Spliced(1, End::Container),
+            Event::Datagrams(3),
             Event::Deadline,
         ] {
             assert_eq!(Event::from_token(event.token()), event);

@@ -1,22 +1,26 @@
-//! Published ports: sockets that are held so that nobody else can bind them, and IPv6 connections that are
-//! copied to a container which has only IPv4.
+//! Published ports: sockets that are held so that nobody else can bind them, and what comes to those of IPv6 and is
+//! copied to a container: the kernel redirects nothing to a container without IPv6, and never what is sent to ::1.
 //!
 //! Invariants. A direction holds at most [`BUFFER_BYTES`]; an end that takes nothing stops the other from
 //! being read, nothing else. At most [`MAX_CONNECTIONS`] at once; more wait in the kernel's backlog.
 //!
 //! It does not know why a port is published.
 
-use crate::config::Port;
+mod datagrams;
+
+use crate::config::{Port, Proto};
 use crate::poller::{End, Event, Poller, Readiness};
 use crate::table::Table;
 use crate::{Error, Result};
+use datagrams::Sessions;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, connect, listen,
     recv, send, shutdown, socket_with,
 };
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
+use sys::clock::boottime_ns;
 
 /// Spliced connections of one container.
 const MAX_CONNECTIONS: usize = 512;
@@ -32,7 +36,10 @@ const READS_PER_EVENT: usize = 16;
 pub struct Ports {
     held: Vec<OwnedFd>,
     connections: Table<Connection>,
-    targets: Vec<Option<SocketAddrV4>>,
+    ports: Vec<Port>,
+    /// Which of them are watched.
+    served: Vec<bool>,
+    sessions: Sessions,
     /// Listening sockets are not watched while there are too many connections.
     full: bool,
     buffer: Vec<u8>,
@@ -69,27 +76,36 @@ impl Ports {
         self.held.len()
     }
 
-    /// Begins to accept on the sockets that are to be spliced (TCP only).
-    pub fn listen(&mut self, poller: &Poller, ports: &[Port]) -> Result<()> {
+    /// Serves the sockets as `ports` says from now on. One that was served and leads nowhere now goes on listening, and
+    /// drops what comes: it could not listen again while connections of before are in TIME_WAIT.
+    pub fn serve(&mut self, poller: &Poller, ports: &[Port]) -> Result<()> {
+        self.served.resize(self.held.len(), false);
         for (id, (socket, port)) in self.held.iter().zip(ports).enumerate() {
-            self.targets.push(port.splice_to);
-            if port.splice_to.is_none() {
-                continue;
+            if port.splice_to.is_some() && !std::mem::replace(&mut self.served[id], true) {
+                begin(poller, socket, id as u32, port.proto)?;
             }
-            rustix::io::ioctl_fionbio(socket, true).map_err(Error::io("ioctl(FIONBIO)"))?;
-            listen(socket, BACKLOG).map_err(Error::io("listen(published port)"))?;
-            poller.add(socket, Event::Port(id as u32), Readiness::IN)?;
         }
+        if self.ports != ports {
+            self.sessions = Sessions::default();
+        }
+        self.ports = ports.to_vec();
         Ok(())
     }
 
     /// Somebody connects to a published port.
     pub fn on_port(&mut self, poller: &Poller, id: u32) {
         let index = id as usize;
-        let (Some(socket), Some(Some(target))) = (self.held.get(index), self.targets.get(index).copied())
+        let (Some(socket), Some(Port { proto, splice_to })) =
+            (self.held.get(index), self.ports.get(index).copied())
         else {
             return;
         };
+        let Some(target) = splice_to else { return drop_client(socket, proto) };
+        if proto == Proto::Udp {
+            self.buffer.resize(BUFFER_BYTES, 0);
+            let port = (index, socket);
+            return self.sessions.on_port(poller, port, target, &mut self.buffer, boottime_ns());
+        }
         if self.connections.len() >= MAX_CONNECTIONS {
             self.full = true;
             self.watch_ports(poller, false);
@@ -127,14 +143,33 @@ impl Ports {
         self.buffer = buffer;
     }
 
+    /// The container has answered a client's datagram.
+    pub fn on_datagrams(&mut self, id: u32) {
+        self.buffer.resize(BUFFER_BYTES, 0);
+        self.sessions.on_answer(id, &self.held, &mut self.buffer, boottime_ns());
+    }
+
+    /// When there is something to forget.
+    pub fn deadline_ns(&self) -> Option<u64> {
+        self.sessions.deadline_ns()
+    }
+
+    /// Forgets clients that have been silent.
+    pub fn on_deadline(&mut self, now: u64) {
+        self.sessions.on_deadline(now);
+        if self.sessions.deadline_ns().is_none() && self.connections.len() == 0 {
+            self.buffer = Vec::new();
+        }
+    }
+
     /// Closes everything.
     pub fn close(&mut self) {
         *self = Self::default();
     }
 
     fn watch_ports(&self, poller: &Poller, watch: bool) {
-        for (id, (socket, target)) in self.held.iter().zip(&self.targets).enumerate() {
-            if target.is_some() {
+        for (id, (socket, port)) in self.held.iter().zip(&self.ports).enumerate() {
+            if self.served[id] && port.proto == Proto::Tcp {
                 poller.remove(socket);
                 if watch {
                     // Cannot fail for want of memory in a way that leaves us anything better to do.
@@ -145,9 +180,28 @@ impl Ports {
     }
 }
 
-fn begin_connect(target: SocketAddrV4) -> Result<OwnedFd, Errno> {
+/// Begins to accept, or to receive.
+fn begin(poller: &Poller, socket: &OwnedFd, id: u32, proto: Proto) -> Result<()> {
+    rustix::io::ioctl_fionbio(socket, true).map_err(Error::io("ioctl(FIONBIO)"))?;
+    match proto {
+        Proto::Tcp => listen(socket, BACKLOG).map_err(Error::io("listen(published port)"))?,
+        Proto::Udp => sys::datagram::want_local(socket)?,
+    }
+    poller.add(socket, Event::Port(id), Readiness::IN)
+}
+
+/// The port leads nowhere.
+fn drop_client(socket: &OwnedFd, proto: Proto) {
+    match proto {
+        Proto::Tcp => drop(accept_with(socket, SocketFlags::CLOEXEC)),
+        Proto::Udp => drop(recv(socket, &mut [0; 1][..], RecvFlags::DONTWAIT)),
+    }
+}
+
+fn begin_connect(target: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     match connect(&socket, &target) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(e) => Err(e),

@@ -8,6 +8,7 @@
 pub mod bpf;
 pub mod clock;
 pub mod clone_exe;
+pub mod datagram;
 pub mod descriptors;
 pub mod durable;
 pub mod heap;

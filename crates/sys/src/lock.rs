@@ -4,6 +4,7 @@
 use crate::{Error, Result, check};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, openat};
+use std::path::Path;
 
 /// A held lock; dropping it closes the file and with it the lock.
 #[derive(Debug)]
@@ -48,7 +49,8 @@ impl Lock {
 
 /// True when some open file holds an exclusive lock on `name` in `dir`; false also when the file
 /// does not exist.
-pub fn is_held(dir: BorrowedFd<'_>, name: &str) -> Result<bool> {
+pub fn is_held(dir: BorrowedFd<'_>, name: impl AsRef<Path>) -> Result<bool> {
+    let name = name.as_ref();
     let fd = match openat(dir, name, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         Ok(fd) => fd,
         Err(rustix::io::Errno::NOENT) => return Ok(false),

@@ -1,6 +1,7 @@
 //! `network create`, `ls`, `rm`, `connect`, `disconnect`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use api::network::{
@@ -54,37 +55,68 @@ fn words(parsed: &Parsed, flag: &str) -> Vec<String> {
     parsed.list(flag).iter().flat_map(|list| list.split(',')).map(str::to_owned).collect()
 }
 
-/// One pool for each `--subnet`; the others go to the subnet that they lie in, which the engine checks.
+/// One pool for each `--subnet`; the others go to the subnet that they lie in, with the texts of Docker's CLI.
 fn pools(parsed: &Parsed) -> Result<Vec<IpamConfig>, Error> {
     let (subnets, ranges, gateways) =
         (words(parsed, "subnet"), words(parsed, "ip-range"), words(parsed, "gateway"));
     if subnets.len() < ranges.len() || subnets.len() < gateways.len() {
-        let text = "every ip-range or gateway must have a corresponding subnet";
-        return Err(Error::failed(text));
+        return Err(Error::failed("every ip-range or gateway must have a corresponding subnet"));
     }
-    let family = |text: &str| text.contains(':');
     let mut pools: Vec<IpamConfig> =
         subnets.into_iter().map(|subnet| IpamConfig { subnet, ..IpamConfig::default() }).collect();
-    for (list, slot) in [(ranges, 0), (gateways, 1)] {
-        for text in list {
-            let fits = |pool: &&mut IpamConfig| {
-                let taken = if slot == 0 { &pool.ip_range } else { &pool.gateway };
-                taken.is_empty() && family(&pool.subnet) == family(&text)
-            };
-            let Some(pool) = pools.iter_mut().find(fits) else {
-                let what = if slot == 0 { "range" } else { "gateway" };
-                return Err(Error::failed(format!("no matching subnet for {what} {text}")));
-            };
-            *(if slot == 0 { &mut pool.ip_range } else { &mut pool.gateway }) = text;
+    let mut put = |text: &str, what: &str, slot: &mut dyn FnMut(&mut IpamConfig) -> Result<(), String>| {
+        let base = text.split('/').next().unwrap_or_default();
+        match pools.iter_mut().find(|pool| contains(&pool.subnet, base)) {
+            Some(pool) => slot(pool).map_err(Error::failed),
+            None => Err(Error::failed(format!("no matching subnet for {what} {text}"))),
         }
+    };
+    for range in ranges {
+        put(&range, "range", &mut |pool| match pool.ip_range.as_str() {
+            "" => {
+                pool.ip_range.clone_from(&range);
+                Ok(())
+            }
+            _ => Err(format!(
+                "cannot configure multiple ranges ({range}) on the same subnet ({})",
+                pool.subnet
+            )),
+        })?;
+    }
+    for gateway in gateways {
+        put(&gateway, "gateway", &mut |pool| match pool.gateway.as_str() {
+            "" => {
+                pool.gateway.clone_from(&gateway);
+                Ok(())
+            }
+            _ => {
+                let subnet = &pool.subnet;
+                Err(format!("cannot configure multiple gateways ({gateway}) on the same subnet ({subnet})"))
+            }
+        })?;
     }
     for (name, address) in pairs(&parsed.list("aux-address")) {
-        let Some(pool) = pools.iter_mut().find(|pool| family(&pool.subnet) == family(&address)) else {
-            return Err(Error::failed(format!("no matching subnet for aux-address {address}")));
-        };
-        pool.auxiliary_addresses.get_or_insert_default().insert(name, address);
+        put(&address, "aux-address", &mut |pool| {
+            pool.auxiliary_addresses.get_or_insert_default().insert(name.clone(), address.clone());
+            Ok(())
+        })?;
     }
     Ok(pools)
+}
+
+/// Whether an address lies in a subnet; what cannot be read lies nowhere.
+fn contains(subnet: &str, address: &str) -> bool {
+    let bits = |text: &str| match text.parse().ok()? {
+        IpAddr::V4(address) => Some((u128::from(address.to_bits()) << 96, 32)),
+        IpAddr::V6(address) => Some((address.to_bits(), 128)),
+    };
+    let Some((base, prefix)) = subnet.split_once('/') else { return false };
+    let (Some((base, width)), Some((address, same)), Ok(prefix)) =
+        (bits(base), bits(address), prefix.parse::<u32>())
+    else {
+        return false;
+    };
+    width == same && prefix <= width && (base ^ address).leading_zeros() >= prefix
 }
 
 /// `network connect`

@@ -145,6 +145,9 @@ fn network_settings(container: &Container) -> NetworkSettings {
         gateway: endpoint.gateway.clone(),
         ip_address: endpoint.ip_address.clone(),
         ip_prefix_len: endpoint.ip_prefix_len,
+        ipv6_gateway: endpoint.ipv6_gateway.clone(),
+        global_ipv6_address: endpoint.global_ipv6_address.clone(),
+        global_ipv6_prefix_len: endpoint.global_ipv6_prefix_len,
         mac_address: endpoint.mac_address.clone(),
         networks: Some(networks),
         ..NetworkSettings::default()

@@ -54,25 +54,30 @@ pub(super) fn wanted(
 pub(crate) fn membership(from: &EndpointSettings) -> Result<Membership, Refusal> {
     let ipam = from.ipam_config.clone().unwrap_or_default();
     let refused = [
-        ("IPAMConfig.IPv6Address", !ipam.ipv6_address.is_empty()),
         ("IPAMConfig.LinkLocalIPs", ipam.link_local_ips.as_ref().is_some_and(|l| !l.is_empty())),
         ("DriverOpts", from.driver_opts.as_ref().is_some_and(|o| !o.is_empty())),
     ];
     if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
         return Err(Refusal::later(&format!("EndpointsConfig.{field}")));
     }
-    let text = ipam.ipv4_address.as_str();
-    let address = (!text.is_empty()).then(|| text.parse());
-    let address = address.transpose().map_err(|_| {
-        Refusal::bad_request(format!("invalid endpoint settings:\ninvalid IPv4 address: {text}"))
-    })?;
+    let address = address_of(&ipam.ipv4_address, "IPv4")?;
+    let address6 = address_of(&ipam.ipv6_address, "IPv6")?;
     let mac = Some(from.mac_address.to_lowercase()).filter(|mac| !mac.is_empty());
     Ok(Membership {
         aliases: from.aliases.clone().unwrap_or_default(),
         address,
+        address6,
         mac,
         priority: from.gw_priority as i64,
         links: from.links.clone().unwrap_or_default(),
+    })
+}
+
+/// A fixed address, where one is asked for.
+fn address_of<A: std::str::FromStr>(text: &str, family: &str) -> Result<Option<A>, Refusal> {
+    let address = (!text.is_empty()).then(|| text.parse());
+    address.transpose().map_err(|_| {
+        Refusal::bad_request(format!("invalid endpoint settings:\ninvalid {family} address: {text}"))
     })
 }
 
@@ -80,10 +85,12 @@ pub(crate) fn membership(from: &EndpointSettings) -> Result<Membership, Refusal>
 pub(super) fn shown(container: &Container) -> BTreeMap<String, EndpointSettings> {
     let one = |(name, network): (&String, &engine::NetworkState)| {
         let wish = &network.wish;
-        let text = |address: &std::net::Ipv4Addr| address.to_string();
+        let (own, own6) = (text(wish.address.as_ref()), text(wish.address6.as_ref()));
+        let fixed = !own.is_empty() || !own6.is_empty();
         let mut settings = EndpointSettings {
-            ipam_config: wish.address.as_ref().map(|address| EndpointIpamConfig {
-                ipv4_address: text(address),
+            ipam_config: fixed.then(|| EndpointIpamConfig {
+                ipv4_address: own,
+                ipv6_address: own6,
                 ..EndpointIpamConfig::default()
             }),
             aliases: (!wish.aliases.is_empty()).then(|| wish.aliases.clone()),
@@ -97,13 +104,24 @@ pub(super) fn shown(container: &Container) -> BTreeMap<String, EndpointSettings>
         if let Some(endpoint) = &network.endpoint {
             settings.mac_address.clone_from(&endpoint.mac);
             settings.endpoint_id.clone_from(&endpoint.endpoint_id);
-            settings.gateway = endpoint.gateway.as_ref().map(text).unwrap_or_default();
-            settings.ip_address = text(&endpoint.address);
-            settings.ip_prefix_len = endpoint.prefix.into();
+            if let Some(v4) = &endpoint.v4 {
+                settings.gateway = text(v4.gateway.as_ref());
+                settings.ip_address = v4.address.to_string();
+                settings.ip_prefix_len = v4.prefix.into();
+            }
+            if let Some(v6) = &endpoint.v6 {
+                settings.ipv6_gateway = text(v6.gateway.as_ref());
+                settings.global_ipv6_address = v6.address.to_string();
+                settings.global_ipv6_prefix_len = v6.prefix.into();
+            }
         }
         (name.clone(), settings)
     };
     container.networks.iter().map(one).collect()
+}
+
+fn text(address: Option<&impl ToString>) -> String {
+    address.map(ToString::to_string).unwrap_or_default()
 }
 
 /// Its names in a user-defined network: its own, its aliases, its short id, its host name.

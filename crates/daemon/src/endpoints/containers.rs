@@ -30,27 +30,25 @@ pub(super) async fn list(router: &Router, call: Call) -> Result<Reply, Refusal> 
         }
     }
     let with_sizes = call.query.flag("size");
+    let with_manifest = call.since(48);
     let look = move |engine: &engine::Engine| {
-        let found = engine.list_containers(&filter)?;
-        let words = engine.image_words(&found);
-        let mut listed = Vec::with_capacity(found.len());
-        for (container, word) in found.into_iter().zip(words) {
+        let mut words = engine.image_words();
+        let mut list: Vec<ContainerSummary> = Vec::new();
+        engine.each_container(&filter, |container| {
             let sizes = with_sizes.then(|| engine.container_sizes(&container.id));
             match sizes.transpose() {
-                Ok(sizes) => listed.push((container, word, sizes)),
+                Ok(sizes) => {
+                    list.push(summary::summary(&container, &words.of(&container), sizes, with_manifest));
+                }
                 // It was removed meanwhile.
                 Err(_) if engine.container(&container.id).is_err() => {}
                 Err(error) => return Err(error),
             }
-        }
-        Ok(listed)
+            Ok(())
+        })?;
+        Ok(list)
     };
-    let found = router.block(&call.tracing, look).await?;
-    let with_manifest = call.since(48);
-    let list: Vec<ContainerSummary> = found
-        .iter()
-        .map(|(container, word, sizes)| summary::summary(container, word, *sizes, with_manifest))
-        .collect();
+    let list = router.block(&call.tracing, look).await?;
     Ok(reply::json(StatusCode::OK, &list))
 }
 

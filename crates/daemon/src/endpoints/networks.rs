@@ -73,36 +73,34 @@ pub(super) async fn create(router: &Router, mut call: Call) -> Result<Reply, Ref
 fn wanted(from: NetworkCreate) -> Result<CreateNetwork, Refusal> {
     let ipam = from.ipam.unwrap_or_default();
     let refused = [
-        ("EnableIPv6", from.enable_ipv6 == Some(true)),
-        ("EnableIPv4=false", from.enable_ipv4 == Some(false)),
         ("Ingress", from.ingress),
         ("ConfigOnly", from.config_only),
         ("ConfigFrom", from.config_from.is_some_and(|c| !c.network.is_empty())),
-        ("IPAM.Driver", !matches!(ipam.driver.as_str(), "" | "default")),
-        ("Scope", !matches!(from.scope.as_str(), "" | "local")),
     ];
+    if !matches!(ipam.driver.as_str(), "" | "default") {
+        return Err(engine::Error::not_found(format!("plugin {:?} not found", ipam.driver)).into());
+    }
+    if !matches!(from.scope.as_str(), "" | "local") {
+        let text = "cannot create a swarm scoped network when swarm is not active";
+        return Err(engine::Error::new(engine::Kind::Forbidden, text).into());
+    }
     if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
         return Err(Refusal::later(field));
     }
-    let mut pools = ipam.config.unwrap_or_default();
-    if pools.len() > 1 {
-        return Err(Refusal::bad_request("bridge driver doesn't support multiple subnets"));
-    }
-    let pool = pools.pop().map(|pool| Pool {
+    let pools = ipam.config.unwrap_or_default().into_iter().map(|pool| Pool {
         subnet: pool.subnet,
         range: pool.ip_range,
         gateway: pool.gateway,
         auxiliary: pool.auxiliary_addresses.unwrap_or_default(),
     });
-    if pool.iter().any(|pool| pool.subnet.contains(':')) {
-        return Err(Refusal::later("an IPv6 subnet"));
-    }
     Ok(CreateNetwork {
         name: from.name,
         driver: from.driver,
         internal: from.internal,
         attachable: from.attachable,
-        pool,
+        ipv4: from.enable_ipv4,
+        ipv6: from.enable_ipv6 == Some(true),
+        pools: pools.collect(),
         ipam_options: ipam.options.unwrap_or_default(),
         options: from.options.unwrap_or_default(),
         labels: from.labels.unwrap_or_default(),
@@ -156,6 +154,10 @@ pub(super) async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refu
     Ok(reply::json(StatusCode::OK, &NetworkPruneReport { networks_deleted }))
 }
 
+fn with_prefix<A: std::fmt::Display>(location: Option<&engine::Location<A>>) -> String {
+    location.map(|l| format!("{}/{}", l.address, l.prefix)).unwrap_or_default()
+}
+
 fn body(network: &NetworkInfo, containers: &[Container]) -> Network {
     let resources = containers.iter().filter_map(|container| {
         let place = container.networks.get(&network.name)?;
@@ -164,20 +166,25 @@ fn body(network: &NetworkInfo, containers: &[Container]) -> Network {
             name: container.name.clone(),
             endpoint_id: endpoint.map(|e| e.endpoint_id.clone()).unwrap_or_default(),
             mac_address: endpoint.map(|e| e.mac.clone()).unwrap_or_default(),
-            ipv4_address: endpoint.map(|e| format!("{}/{}", e.address, e.prefix)).unwrap_or_default(),
-            ipv6_address: String::new(),
+            ipv4_address: with_prefix(endpoint.and_then(|e| e.v4.as_ref())),
+            ipv6_address: with_prefix(endpoint.and_then(|e| e.v6.as_ref())),
         };
         Some((container.id.clone(), resource))
     });
     let record = network.record.as_ref();
-    let pools = network.subnet.iter().map(|(subnet, gateway)| IpamConfig {
-        subnet: subnet.clone(),
-        gateway: gateway.clone(),
-        ip_range: record.map(|r| r.range.clone()).unwrap_or_default(),
-        auxiliary_addresses: record
-            .filter(|r| !r.auxiliary.is_empty())
-            .map(|r| r.auxiliary.iter().map(|(name, address)| (name.clone(), address.to_string())).collect()),
+    let default = network.place.iter().map(|place| IpamConfig {
+        subnet: place.subnet.to_string(),
+        gateway: place.gateway.to_string(),
+        ..IpamConfig::default()
     });
+    let pools = record.iter().flat_map(|r| &r.pools).map(|pool| IpamConfig {
+        subnet: pool.subnet.clone(),
+        gateway: pool.shown_gateway(),
+        ip_range: pool.range.clone(),
+        auxiliary_addresses: (!pool.auxiliary.is_empty())
+            .then(|| pool.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect()),
+    });
+    let pools: Vec<IpamConfig> = default.chain(pools).collect();
     Network {
         name: network.name.clone(),
         id: network.id.clone(),
@@ -187,11 +194,12 @@ fn body(network: &NetworkInfo, containers: &[Container]) -> Network {
         },
         scope: "local".to_owned(),
         driver: network.driver.to_owned(),
-        enable_ipv4: true,
+        enable_ipv4: record.is_none_or(|r| r.ipv4),
+        enable_ipv6: record.is_some_and(|r| r.ipv6),
         ipam: Ipam {
             driver: "default".to_owned(),
             options: record.map(|r| r.ipam_options.clone()),
-            config: (network.driver == "bridge").then(|| pools.collect()),
+            config: (network.driver == "bridge").then_some(pools),
         },
         internal: record.is_some_and(|r| r.internal),
         attachable: record.is_some_and(|r| r.attachable),

@@ -18,7 +18,8 @@ mod update;
 use crate::error::Result;
 use crate::state::{Record, Task};
 use crate::{ContainerConfig, Engine, HostConfig, NetworkMode};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 
 pub use crate::state::PublishedPort;
 pub use changes::{Change, ChangeKind};
@@ -87,25 +88,37 @@ pub struct State {
 pub struct EndpointState {
     /// Docker's endpoint id.
     pub endpoint_id: String,
-    /// Address.
-    pub address: Ipv4Addr,
-    /// Prefix length.
-    pub prefix: u8,
-    /// Gateway; `None` in an internal network.
-    pub gateway: Option<Ipv4Addr>,
+    /// Address and gateway of IPv4; no gateway in an internal network.
+    pub v4: Option<Location<Ipv4Addr>>,
+    /// Those of IPv6.
+    pub v6: Option<Location<Ipv6Addr>>,
     /// Hardware address.
     pub mac: String,
     /// What is published.
     pub ports: Vec<PublishedPort>,
 }
 
+/// An address in a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location<A> {
+    /// Address.
+    pub address: A,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Gateway; `None` in an internal network.
+    pub gateway: Option<A>,
+}
+
 impl EndpointState {
     fn of(e: &crate::state::TaskEndpoint) -> Self {
+        let location =
+            |address| Location { address, prefix: e.prefix, gateway: e.gateway.filter(|_| !e.internal) };
+        let location6 =
+            |address| Location { address, prefix: e.prefix6, gateway: e.gateway6.filter(|_| !e.internal) };
         Self {
             endpoint_id: e.endpoint_id.clone(),
-            address: e.address,
-            prefix: e.prefix,
-            gateway: (!e.internal).then_some(e.gateway),
+            v4: e.address.map(location),
+            v6: e.address6.map(location6),
             mac: e.mac.clone(),
             ports: e.ports.clone(),
         }
@@ -235,30 +248,43 @@ impl Engine {
 
     /// The containers that pass the filter, newest first.
     pub fn list_containers(&self, filter: &ListFilter) -> Result<Vec<Container>> {
-        let mut tasks: std::collections::HashMap<String, Task> = self.state()?.tasks()?.into_iter().collect();
         let mut found = Vec::new();
-        let records = self.state()?.containers()?;
-        let names: Vec<(String, String)> = records.iter().flat_map(links_of).collect();
-        for record in records {
+        self.each_container(filter, |container| {
+            found.push(container);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Shows `visit` the containers that pass the filter, newest first, without keeping them all.
+    pub fn each_container(
+        &self,
+        filter: &ListFilter,
+        mut visit: impl FnMut(Container) -> Result<()>,
+    ) -> Result<()> {
+        let mut tasks: std::collections::HashMap<String, Task> = self.state()?.tasks()?.into_iter().collect();
+        let linking = self.state()?.linking()?;
+        let names: Vec<(String, String)> = linking.iter().flat_map(links_of).collect();
+        let mut count = 0;
+        self.state()?.each_container(|record| {
             let task = tasks.remove(&record.id);
             let mut container = self.describe(record, task)?;
             if container.late || container.state.status == Status::Dead {
                 container = match self.end_dead(container) {
                     Ok(container) => container,
-                    Err(e) if e.kind == crate::Kind::NotFound => continue,
+                    Err(e) if e.kind == crate::Kind::NotFound => return Ok(ControlFlow::Continue(())),
                     Err(e) => return Err(e),
                 };
             }
             let own = names.iter().filter(|(id, _)| *id == container.id);
             container.link_names = own.map(|(_, name)| name.clone()).collect();
             if self.passes(&container, filter)? {
-                found.push(container);
-                if filter.limit > 0 && found.len() == filter.limit {
-                    break;
-                }
+                visit(container)?;
+                count += 1;
             }
-        }
-        Ok(found)
+            let enough = filter.limit > 0 && count == filter.limit;
+            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
     }
 
     fn passes(&self, c: &Container, filter: &ListFilter) -> Result<bool> {
@@ -307,7 +333,11 @@ impl Engine {
         let health = self.health_of(&record, state.status);
         let cgroup = task.as_ref().map(|t| t.cgroup.clone()).unwrap_or_default();
         let task = task.filter(|_| running);
-        let endpoint = task.as_ref().and_then(Task::primary).map(EndpointState::of);
+        let endpoint = task.as_ref().and_then(|task| {
+            let mut primary = EndpointState::of(task.primary()?);
+            primary.ports = task.endpoints.iter().flat_map(|e| e.ports.iter().cloned()).collect();
+            Some(primary)
+        });
         let placed = task.as_ref().map(|t| t.endpoints.as_slice()).unwrap_or_default();
         let networks = record.memberships().into_iter().map(|(name, wish)| {
             let endpoint = placed.iter().find(|e| e.network_name == name);

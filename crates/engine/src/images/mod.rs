@@ -68,6 +68,25 @@ pub struct ImageInfo {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What `ps` shows as the image of each container of a list.
+#[derive(Debug)]
+pub struct ImageWords<'a> {
+    engine: &'a Engine,
+    known: BTreeMap<String, Option<String>>,
+}
+
+impl ImageWords<'_> {
+    /// The word that the container was made with, or its image's id when that word means another image now.
+    pub fn of(&mut self, container: &crate::Container) -> String {
+        let word = &container.config.image;
+        if !self.known.contains_key(word) {
+            self.known.insert(word.clone(), self.engine.image_id(word).ok());
+        }
+        let same = self.known.get(word).and_then(Option::as_ref) == Some(&container.image_id);
+        if same { word.clone() } else { container.image_id.clone() }
+    }
+}
+
 impl Engine {
     /// The image for a container; the built-in one is made when it is asked for and absent.
     pub fn resolve_image(&self, word: &str) -> Result<ResolvedImage> {
@@ -86,18 +105,9 @@ impl Engine {
         Ok(self.find_image(word)?.target.digest.to_string())
     }
 
-    /// What `ps` shows as the image of each container: the word that it was made with, or the image's id when
-    /// that word means another image now.
-    pub fn image_words(&self, containers: &[crate::Container]) -> Vec<String> {
-        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
-        let mut words = Vec::with_capacity(containers.len());
-        for container in containers {
-            let word = container.config.image.as_str();
-            let id = known.entry(word).or_insert_with(|| self.image_id(word).ok());
-            let same = id.as_ref() == Some(&container.image_id);
-            words.push(if same { word } else { &container.image_id }.to_owned());
-        }
-        words
+    /// The image's id that each word means, looked up once.
+    pub fn image_words(&self) -> ImageWords<'_> {
+        ImageWords { engine: self, known: BTreeMap::new() }
     }
 
     /// All images, newest first. One entry per id.

@@ -5,7 +5,7 @@
 use super::DEFAULT;
 use crate::Engine;
 use crate::error::{Error, Result};
-use net::{BridgeConfig, Network, Subnet};
+use net::{BridgeConfig, Network, Place, Subnet};
 use std::net::{IpAddr, Ipv4Addr};
 
 impl Engine {
@@ -20,11 +20,12 @@ impl Engine {
             config.mtu = mtu;
         }
         config.forward = settings.switch("ip-forward") != Some(false);
+        config.apart = settings.switch("icc") == Some(false);
         match (self.bridge_address(), there) {
             (Some((own, subnet)), true) => {
-                let now = super::bridge_subnet();
-                let fits = now.as_ref().is_some_and(|(net, address)| {
-                    *net == subnet.to_string() && (own.is_none_or(|own| address == &own.to_string()))
+                let now = super::bridge_place();
+                let fits = now.is_some_and(|place| {
+                    place.subnet == subnet && own.is_none_or(|own| place.gateway == own)
                 });
                 if !fits && now.is_some() && self.default_is_used()? {
                     tracing::warn!("the default bridge keeps its address until its containers are gone");
@@ -33,12 +34,18 @@ impl Engine {
                 if !fits && now.is_some() {
                     Network::remove(Network::DEFAULT_BRIDGE)?;
                 }
-                (config.subnet, config.gateway) = (Some(subnet), own);
+                let gateway =
+                    own.map_or(now.filter(|_| fits).map(|place| place.gateway), |own| Some(own.into()));
+                let gateway = gateway.unwrap_or(subnet.first_host());
+                config.places = vec![Place { subnet, gateway }];
             }
-            (Some((own, subnet)), false) => (config.subnet, config.gateway) = (Some(subnet), own),
+            (Some((own, subnet)), false) => {
+                let gateway = own.map_or(subnet.first_host(), IpAddr::V4);
+                config.places = vec![Place { subnet, gateway }];
+            }
             (None, true) => {}
             (None, false) if settings.pools().is_empty() => config.reserved = self.reserved()?,
-            (None, false) => config.subnet = Some(self.free_pool(&self.taken()?)?),
+            (None, false) => config.places = vec![Place::first_of(self.free_pool(&self.taken()?)?)],
         }
         Ok(config)
     }
@@ -62,7 +69,7 @@ impl Engine {
     pub(super) fn default_range(&self) -> Option<Subnet> {
         let settings = self.settings();
         let (first, prefix) = settings.text("fixed-cidr")?.split_once('/')?;
-        Subnet::containing(first.parse().ok()?, prefix.parse().ok()?)
+        Subnet::containing(first.parse::<Ipv4Addr>().ok()?, prefix.parse().ok()?)
     }
 
     /// Where a port is published that says no address: `None` is everywhere.
@@ -77,15 +84,8 @@ impl Engine {
 
     /// The subnets that the host or a network has.
     pub(super) fn taken(&self) -> Result<Vec<Subnet>> {
-        let route = net::route::RouteSocket::open()?;
-        let v4 = |address, prefix| match address {
-            IpAddr::V4(address) => Subnet::containing(address, prefix),
-            IpAddr::V6(_) => None,
-        };
         let mut taken = self.reserved()?;
-        taken.extend(route.addresses()?.iter().filter_map(|a| v4(a.address, a.prefix)));
-        let routes = route.routes()?;
-        taken.extend(routes.iter().filter(|r| r.prefix > 0).filter_map(|r| v4(r.destination, r.prefix)));
+        taken.extend(Network::used_subnets(&net::route::RouteSocket::open()?)?);
         Ok(taken)
     }
 

@@ -75,8 +75,11 @@ impl Engine {
                 );
                 return Err(Error::new(Kind::Internal, text));
             }
-            let address =
-                container.networks.get(DEFAULT).and_then(|n| n.endpoint.as_ref()).map(|e| e.address);
+            let address = container
+                .networks
+                .get(DEFAULT)
+                .and_then(|n| n.endpoint.as_ref())
+                .and_then(|e| Some(e.v4?.address));
             if address.is_none() {
                 let text = format!("container {} not attached to default bridge network", child.id);
                 return Err(Error::new(Kind::Internal, text));
@@ -93,7 +96,9 @@ impl Engine {
             let Ok(parent) = self.state()?.find(&id) else { continue };
             for link in parent.host.links.iter().filter(|link| link.container == record.id) {
                 let names = describe(record, &link.alias).names;
-                self.edit_hosts_file(&parent, |lines| replace(lines, &names, endpoint.address))?;
+                if let Some(address) = endpoint.address {
+                    self.edit_hosts_file(&parent, |lines| replace(lines, &names, address))?;
+                }
             }
         }
         Ok(())

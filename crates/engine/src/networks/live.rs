@@ -4,14 +4,17 @@
 //! task's row before it is made and until it is gone; one without a membership in the record is what a crash has
 //! left, and goes with the next joining or leaving, at the latest with the task.
 
-use super::ports::port_maps;
-use super::{Membership, NetworkInfo, RESOLV_CONF_HASH, choose_route, has_resolver};
+use super::ports::{Targets, bind, deal, port_maps, published, shim_ports};
+use super::{Bridge, Membership, NetworkInfo, RESOLV_CONF_HASH, choose_routes, has_resolver};
 use crate::error::{Error, Kind, Result, io};
 use crate::state::{Record, Task};
+use crate::tasks::SHIM_PATIENCE;
 use crate::{Engine, NetworkMode};
-use net::{Netns, Network};
-use rustix::fd::AsFd;
-use std::net::Ipv4Addr;
+use net::{Netns, Network, PortMap};
+use rustix::fd::{AsFd, OwnedFd};
+use shim::protocol::Request;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Which container joins which network.
@@ -28,8 +31,8 @@ pub struct Joining {
 impl Engine {
     /// Connects a container to one more network, at once when it runs.
     pub fn connect_network(&self, joining: &Joining) -> Result<()> {
-        let network = self.network(&joining.network)?;
         let id = self.state()?.find(&joining.container)?.id;
+        let network = self.network(&joining.network)?;
         let _lock = self.paths().lock(&id)?;
         let mut record = self.state()?.find(&id)?;
         check_modes(&record, &network)?;
@@ -104,21 +107,20 @@ impl Engine {
         let link = (0..).map(|n| format!("eth{n}")).find(free).unwrap_or_default();
         let endpoint = self.new_endpoint(&bridge, &record.id, wish, link)?;
         task.endpoints.push(endpoint);
-        let moved = choose_route(&mut task.endpoints);
+        let before: Vec<PortMap> = task.endpoints.iter().flat_map(port_maps).collect();
+        choose_routes(&mut task.endpoints);
         self.state()?.put_task(&record.id, task)?;
         drop(lock);
         if let Some(endpoint) = task.endpoints.last_mut() {
-            endpoint.host_link = bridge.attach(&netns, endpoint, false)?;
+            endpoint.host_link = bridge.attach(&netns, endpoint, publishes(record))?;
         }
         self.state()?.put_task(&record.id, task)?;
-        if moved {
-            self.move_ports(record, task)?;
-        }
+        self.reroute(record, task, &bridge, &before)?;
         self.resolve_live(record, task, &netns)?;
         self.tell_parents(record, task)?;
         self.tell_network((&network.id, &network.name, "bridge"), "connect", Some(&record.id));
         match task.endpoints.last() {
-            Some(endpoint) => self.edit_hosts(record, Some(endpoint.address), None),
+            Some(endpoint) => self.edit_hosts(record, &endpoint.addresses().collect::<Vec<_>>(), &[]),
             None => Ok(()),
         }
     }
@@ -150,65 +152,92 @@ impl Engine {
         let Some(at) = task.endpoints.iter().position(|e| e.network == network) else { return Ok(()) };
         let gone = task.endpoints[at].clone();
         let netns = open_netns(task)?;
-        let maps = port_maps(&gone);
+        let before: Vec<PortMap> = task.endpoints.iter().flat_map(port_maps).collect();
         let lock = self.paths().lock("network")?;
         let bridge = self.open_bridge(&gone.network)?;
         drop(lock);
-        bridge.network.unpublish(&maps)?;
-        bridge.network.flush_connections(gone.address)?;
-        if !gone.host_link.is_empty() {
-            bridge.network.detach(&gone.host_link)?;
-        }
         task.endpoints.remove(at);
-        let moved = choose_route(&mut task.endpoints);
-        if let Some(next) = task.endpoints.iter_mut().find(|e| e.default_route && moved) {
-            next.ports.clone_from(&gone.ports);
-            Network::set_default_route(&netns, &next.link, next.gateway)?;
+        choose_routes(&mut task.endpoints);
+        for next in &task.endpoints {
+            let gateways = [
+                next.gateway.filter(|_| next.default_route && gone.default_route).map(IpAddr::V4),
+                next.gateway6.filter(|_| next.default_route6 && gone.default_route6).map(IpAddr::V6),
+            ];
+            for gateway in gateways.into_iter().flatten() {
+                Network::set_default_route(&netns, &next.link, gateway)?;
+            }
         }
         let names = self.withdraw_names([&gone])?;
         self.state()?.put_task(&record.id, task)?;
         drop(names);
         self.tell_network((&gone.network, &gone.network_name, "bridge"), "disconnect", Some(&record.id));
+        self.reroute(record, task, &bridge, &before)?;
+        if !gone.host_link.is_empty() {
+            bridge.network.detach(&gone.host_link)?;
+        }
+        let addresses: Vec<IpAddr> = gone.addresses().collect();
+        for address in &addresses {
+            bridge.network.flush_connections(*address)?;
+        }
         // Where its own resolver looks now.
         self.tell_resolvers(record, task)?;
         self.state()?.free_address(bridge.key(), &record.id)?;
-        if let Some(next) = task.endpoints.iter().find(|e| e.default_route && moved && !e.ports.is_empty()) {
-            bridge.network.publish(&port_maps(next))?;
-        }
-        self.edit_hosts(record, None, Some(gone.address))
+        self.edit_hosts(record, &[], &addresses)
     }
 
-    fn edit_hosts(&self, record: &Record, add: Option<Ipv4Addr>, remove: Option<Ipv4Addr>) -> Result<()> {
-        let gone = remove.map(|address| format!("{address}\t"));
+    /// Published ports lead to where the default routes go: the ruleset and the shim are told what has changed since
+    /// `before`. A container that had no way out until now gets its ports now.
+    fn reroute(&self, record: &Record, task: &mut Task, bridge: &Bridge, before: &[PortMap]) -> Result<()> {
+        let mut sockets: Vec<OwnedFd> = Vec::new();
+        if task.held.is_empty() && publishes(record) {
+            let routed = task.endpoints.iter().find(|e| e.default_route || e.default_route6);
+            let default = routed.and_then(|e| self.default_host_ip(&e.network_name));
+            let bound = bind(&bridge.network, record, Targets::of(&task.endpoints), default)
+                .map_err(|text| Error::new(Kind::Internal, text))?;
+            task.held = bound.iter().map(|b| published(&b.map)).collect();
+            sockets = bound.into_iter().map(|b| b.socket).collect();
+        }
+        deal(&task.held, &mut task.endpoints);
+        let after: Vec<PortMap> = task.endpoints.iter().flat_map(port_maps).collect();
+        if before == after {
+            return self.state()?.put_task(&record.id, task);
+        }
+        let gone: Vec<PortMap> = before.iter().filter(|m| !after.contains(m)).copied().collect();
+        bridge.network.unpublish(&gone)?;
+        for address in gone.iter().map(|m| m.container_ip).collect::<BTreeSet<_>>() {
+            bridge.network.flush_connections(address)?;
+        }
+        self.state()?.put_task(&record.id, task)?;
+        bridge.network.publish(&after)?;
+        let ports = shim_ports(&task.held, &task.endpoints);
+        self.tell_shim(&record.id, ports, &sockets)
+    }
+
+    fn tell_shim(&self, id: &str, ports: Vec<shim::config::Port>, sockets: &[OwnedFd]) -> Result<()> {
+        let mut connection = shim::client::Connection::connect(&self.paths().task(id))
+            .map_err(crate::tasks::streams::shim_error)?;
+        let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        let told = connection.call(&Request::Publish { ports }, &fds, Some(SHIM_PATIENCE));
+        told.map_err(crate::tasks::streams::shim_error).map(drop)
+    }
+
+    fn edit_hosts(&self, record: &Record, add: &[IpAddr], remove: &[IpAddr]) -> Result<()> {
+        let gone: Vec<String> = remove.iter().map(|address| format!("{address}\t")).collect();
         let hostname = crate::spec::hostname(record, &crate::system::host_name());
         let domainname = &record.config.domainname;
         let names = net::hosts::Hosts { hostname: &hostname, domainname, ..net::hosts::Hosts::default() };
         self.edit_hosts_file(record, |lines| {
-            lines.retain(|line| gone.as_ref().is_none_or(|gone| !line.starts_with(gone.as_bytes())));
-            if let Some(address) = add {
+            lines.retain(|line| !gone.iter().any(|gone| line.starts_with(gone.as_bytes())));
+            for address in add {
                 lines.push(format!("{address}\t{}\n", net::hosts::names(&names)).into_bytes());
             }
         })
     }
+}
 
-    /// Published ports lead to where the default route goes.
-    fn move_ports(&self, record: &Record, task: &mut Task) -> Result<()> {
-        let Some(from) = task.endpoints.iter().position(|e| !e.default_route && !e.ports.is_empty()) else {
-            return Ok(());
-        };
-        let old = task.endpoints[from].clone();
-        let lock = self.paths().lock("network")?;
-        let bridge = self.open_bridge(&old.network)?;
-        drop(lock);
-        bridge.network.unpublish(&port_maps(&old))?;
-        bridge.network.flush_connections(old.address)?;
-        task.endpoints[from].ports.clear();
-        if let Some(next) = task.endpoints.iter_mut().find(|e| e.default_route) {
-            next.ports = old.ports;
-            bridge.network.publish(&port_maps(next))?;
-        }
-        self.state()?.put_task(&record.id, task)
-    }
+/// Whether it has ports to publish.
+fn publishes(record: &Record) -> bool {
+    record.host.publish_all || !record.host.port_bindings.is_empty()
 }
 
 pub(super) fn open_netns(task: &Task) -> Result<Netns> {
@@ -222,11 +251,11 @@ pub(super) fn open_netns(task: &Task) -> Result<Netns> {
 
 fn check_modes(record: &Record, network: &NetworkInfo) -> Result<()> {
     let text = match (&record.host.network, network.name.as_str()) {
-        (NetworkMode::Container(_), _) => {
+        (NetworkMode::Host | NetworkMode::Container(_), _) => {
             "container sharing network namespace with another container or host cannot be connected to any other network"
         }
-        (NetworkMode::Host, _) | (_, "host") => {
-            "container cannot be disconnected from host network or connected to host network"
+        (_, "host") => {
+            "cannot connect container to host network - container must be created in host network mode"
         }
         (NetworkMode::None, _) | (_, "none") => {
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"

@@ -5,6 +5,8 @@
 //! made or taken away twice. What changes the host happens under the `network` lock. A task's endpoints are noted
 //! before they are made, so that their end is driven by the row.
 
+mod addresses;
+mod create;
 mod default;
 pub(crate) mod joined;
 mod links;
@@ -14,20 +16,23 @@ mod names;
 mod ports;
 pub(crate) mod records;
 
+pub use create::{CreateNetwork, Pool};
 pub(crate) use links::Linked;
 pub use live::Joining;
-pub use manage::{CreateNetwork, NetworkInfo, Pool, PruneNetworks};
+pub use manage::{NetworkInfo, PruneNetworks};
 pub(crate) use names::has_resolver;
-pub use records::{Membership, NetworkRecord};
+pub use records::{Membership, NetworkRecord, PoolRecord};
 
 use crate::config::Dns;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Record, Task, TaskEndpoint};
 use crate::{Engine, NetworkMode};
-use net::{BridgeConfig, EndpointConfig, Ipam, Netns, NetnsCreation, Network, PortMap, Subnet};
-use ports::{bind, port_maps, published, shim_port};
+use net::{
+    BridgeConfig, EndpointConfig, Ipam, MacAddr, Netns, NetnsCreation, Network, Place, PortMap, Subnet,
+};
+use ports::{Targets, bind, deal, port_maps, published, shim_port};
 use rustix::fd::{AsFd, OwnedFd};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The default network's name, also in the table of addresses.
 const DEFAULT: &str = "bridge";
@@ -55,8 +60,9 @@ pub(crate) struct Connected {
 struct Bridge {
     network: Network,
     record: Option<NetworkRecord>,
-    /// Of the default one: the part of its subnet that containers get, and whether they are kept apart.
+    /// Of the default one: the part of its subnet that containers get.
     range: Option<Subnet>,
+    /// Containers are kept apart.
     isolated: bool,
 }
 
@@ -79,25 +85,25 @@ impl Bridge {
     }
 
     fn isolates(&self) -> bool {
-        let icc = self.record.as_ref().and_then(|r| r.options.get(ICC));
-        self.isolated || icc.is_some_and(|icc| icc.parse() == Ok(false))
+        self.isolated
     }
 
-    fn ipam(&self) -> Ipam {
-        let ipam = self.network.ipam();
-        let range = self.record.as_ref().and_then(|r| r.range.parse().ok()).or(self.range);
-        range.map_or(ipam.clone(), |range: Subnet| ipam.with_range(range))
+    fn ipam(&self, ipv6: bool) -> Option<Ipam> {
+        let ipam = self.network.ipam(ipv6)?;
+        let range = self.record.as_ref().and_then(|r| r.pool(ipv6)?.range.parse().ok());
+        let range = range.or(self.range.filter(|_| !ipv6));
+        Some(range.map_or(ipam.clone(), |range: Subnet| ipam.with_range(range)))
     }
 
     /// Puts an endpoint into a namespace.
     fn attach(&self, netns: &Netns, endpoint: &TaskEndpoint, publishes: bool) -> Result<String> {
         let mac = endpoint.mac.parse().map_err(|_| Error::invalid("invalid MAC address"))?;
         let config = EndpointConfig {
-            address: endpoint.address,
+            addresses: endpoint.addresses().collect(),
             mac,
             name: endpoint.link.clone(),
             publishes,
-            default_route: endpoint.default_route,
+            default_route: [endpoint.default_route, endpoint.default_route6],
             isolated: self.isolates(),
         };
         Ok(self.network.attach(netns, &config)?.host_name)
@@ -119,9 +125,9 @@ impl Engine {
         if wanted.is_empty() {
             return Ok(Connected { netns: Some(netns.finish()?), ..Connected::default() });
         }
-        self.connect_bridges(record, &wanted, task, netns).map_err(|e| Error {
-            message: format!("failed to set up container networking: {}", e.message),
-            ..e
+        self.connect_bridges(record, &wanted, task, netns).map_err(|e| match e.message.as_str() {
+            text if text.starts_with("invalid config for network ") => e,
+            text => Error { message: format!("failed to set up container networking: {text}"), ..e },
         })
     }
 
@@ -144,31 +150,28 @@ impl Engine {
             task.endpoints.push(endpoint);
             bridges.push(bridge);
         }
-        choose_route(&mut task.endpoints);
+        choose_routes(&mut task.endpoints);
         // Noted before they are made, so that the addresses are found again by the row.
         self.state()?.put_task(&record.id, task)?;
         drop(lock);
-        let primary = task.endpoints.iter().position(|e| e.default_route);
+        let targets = Targets::of(&task.endpoints);
+        let primary = task.endpoints.iter().position(|e| e.default_route || e.default_route6);
         let bound = match primary {
-            Some(at) => bind(
-                &bridges[at].network,
-                record,
-                task.endpoints[at].address,
-                self.default_host_ip(bridges[at].name()),
-            )
-            .map_err(|message| connectivity(record, &task.endpoints[at], &message))?,
+            Some(at) => {
+                let default = self.default_host_ip(bridges[at].name());
+                bind(&bridges[at].network, record, targets, default)
+                    .map_err(|message| connectivity(record, &task.endpoints[at], &message))?
+            }
             None => Vec::new(),
         };
         let netns = netns.finish()?;
+        let maps: Vec<PortMap> = bound.iter().map(|b| b.map).collect();
+        task.held = maps.iter().map(published).collect();
+        deal(&task.held, &mut task.endpoints);
         for (endpoint, bridge) in task.endpoints.iter_mut().zip(&bridges) {
-            let publishes = endpoint.default_route && !bound.is_empty();
-            endpoint.host_link = bridge.attach(&netns, endpoint, publishes)?;
-            if publishes {
-                endpoint.ports = bound.iter().map(|b| published(&b.map)).collect();
-            }
+            endpoint.host_link = bridge.attach(&netns, endpoint, !endpoint.ports.is_empty())?;
         }
         self.state()?.put_task(&record.id, task)?;
-        let maps: Vec<PortMap> = bound.iter().map(|b| b.map).collect();
         if let Some(at) = primary.filter(|_| !maps.is_empty()) {
             bridges[at]
                 .network
@@ -181,7 +184,7 @@ impl Engine {
         Ok(Connected { netns: Some(netns), sockets, ports, resolver })
     }
 
-    /// With the network lock held: an address for a container, as an endpoint that is to be made.
+    /// With the network lock held: addresses for a container, as an endpoint that is to be made.
     fn new_endpoint(
         &self,
         bridge: &Bridge,
@@ -189,22 +192,32 @@ impl Engine {
         wish: &Membership,
         link: String,
     ) -> Result<TaskEndpoint> {
-        check_wish(bridge, wish)?;
-        let address = self.allocate(bridge, container, wish.address)?;
-        let mac = match &wish.mac {
-            Some(mac) => mac.clone(),
-            None => bridge.network.ipam().mac(address).to_string(),
+        check_wish(bridge, wish).map_err(|text| {
+            Error::invalid(format!("invalid config for network {}: {text}", bridge.name()))
+        })?;
+        let address = self.allocate(bridge, container, false, wish.address.map(IpAddr::V4))?;
+        let address6 = self.allocate(bridge, container, true, wish.address6.map(IpAddr::V6))?;
+        let mac = match (&wish.mac, address.or(address6)) {
+            (Some(mac), _) => mac.clone(),
+            (None, Some(address)) => MacAddr::from_ip(address).to_string(),
+            (None, None) => return Err(Error::new(Kind::Internal, "the network has no addresses")),
         };
+        let (place, place6) = (bridge.network.place(false), bridge.network.place(true));
+        let prefix = |place: Option<Place>| place.map_or(0, |p| p.subnet.prefix());
         Ok(TaskEndpoint {
             network: bridge.id(),
             network_name: bridge.name().to_string(),
             link,
             default_route: false,
+            default_route6: false,
             internal: bridge.internal(),
             priority: wish.priority,
-            address,
-            prefix: bridge.network.subnet().prefix(),
-            gateway: bridge.network.gateway(),
+            address: address.and_then(v4),
+            prefix: prefix(place),
+            gateway: place.and_then(|p| v4(p.gateway)),
+            address6: address6.and_then(v6),
+            prefix6: prefix(place6),
+            gateway6: place6.and_then(|p| v6(p.gateway)),
             mac,
             host_link: String::new(),
             endpoint_id: crate::containers::new_id()?,
@@ -250,15 +263,16 @@ impl Engine {
                 return Ok(gateways.into_iter().map(|address| (name.to_string(), address)).collect());
             }
             let address = match address {
-                "host-gateway" => IpAddr::V4(
-                    match task.endpoints.iter().find(|endpoint| endpoint.network_name == DEFAULT) {
-                        Some(endpoint) => endpoint.gateway,
-                        None => {
-                            let _lock = self.paths().lock("network")?;
-                            self.open_bridge(DEFAULT)?.network.gateway()
-                        }
-                    },
-                ),
+                "host-gateway" => match task.endpoints.iter().find(|e| e.network_name == DEFAULT) {
+                    Some(TaskEndpoint { gateway: Some(gateway), .. }) => IpAddr::V4(*gateway),
+                    _ => {
+                        let _lock = self.paths().lock("network")?;
+                        let place = self.open_bridge(DEFAULT)?.network.place(false);
+                        place
+                            .ok_or_else(|| Error::new(Kind::Internal, "the default bridge has no address"))?
+                            .gateway
+                    }
+                },
                 text => text
                     .trim_start_matches('[')
                     .trim_end_matches(']')
@@ -282,7 +296,7 @@ impl Engine {
             let found = self.state()?.networks()?.into_iter().find(|n| n.name == name || n.id == name);
             let found = found.ok_or_else(|| not_found(name))?;
             let forward = self.settings().switch("ip-forward") != Some(false);
-            let config = BridgeConfig { forward, ..bridge_config(&found)? };
+            let config = BridgeConfig { forward, ..bridge_config(&found) };
             (Some(found), config)
         };
         let opened = Network::open(&config)?;
@@ -293,13 +307,13 @@ impl Engine {
             self.publish_again(&opened.network)?;
         }
         let range = if is_default { self.default_range() } else { None };
-        let isolated = is_default && self.settings().switch("icc") == Some(false);
+        let isolated = config.apart;
         Ok(Bridge { network: opened.network, record, range, isolated })
     }
 
     /// The subnets of the networks that have a row.
     fn reserved(&self) -> Result<Vec<Subnet>> {
-        Ok(self.state()?.networks()?.iter().filter_map(|n| n.subnet.parse().ok()).collect())
+        Ok(self.state()?.networks()?.iter().flat_map(NetworkRecord::subnets).collect())
     }
 
     fn publish_again(&self, network: &Network) -> Result<()> {
@@ -316,47 +330,9 @@ impl Engine {
         }
         for record in self.state()?.networks()?.iter().filter(|n| others.contains(&n.name)) {
             // Its subnet belongs into the ruleset too.
-            Network::open(&bridge_config(record)?)?;
+            Network::open(&bridge_config(record))?;
         }
         Ok(())
-    }
-
-    /// The address is the database's: chosen and taken in one transaction. Addresses are kept as
-    /// numbers, so that the common case (one that was never given) is one look at the highest.
-    fn allocate(&self, bridge: &Bridge, container: &str, wanted: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
-        let (ipam, key) = (bridge.ipam(), bridge.key());
-        let auxiliary = bridge.record.iter().flat_map(|r| r.auxiliary.values().copied());
-        let auxiliary: Vec<Ipv4Addr> = auxiliary.collect();
-        self.state()?.run()?.write(|t| {
-            let address = match wanted {
-                Some(wanted) => {
-                    let mut known = usage(t, key)?;
-                    known.used.extend(&auxiliary);
-                    ipam.check(wanted, &known)?;
-                    wanted
-                }
-                None => {
-                    let highest = "SELECT max(address) FROM addresses WHERE network = ?1";
-                    let highest =
-                        t.query_one(highest, &[key.into()], |r| Ok::<_, Error>(r.opt_int(0)?))?.flatten();
-                    match ipam.after(highest.and_then(address_of)).filter(|a| !auxiliary.contains(a)) {
-                        Some(fresh) => fresh,
-                        None => {
-                            let mut known = usage(t, key)?;
-                            known.used.extend(&auxiliary);
-                            ipam.candidate(&known).map_err(|e| {
-                                let message = format!("{}: {} ({})", e, bridge.name(), bridge.id());
-                                Error { message, ..Error::from(e) }
-                            })?
-                        }
-                    }
-                }
-            };
-            let sql = "INSERT INTO addresses VALUES (?1, ?2, ?3, NULL)
-                       ON CONFLICT (network, address) DO UPDATE SET container = ?3, freed = NULL";
-            t.execute(sql, &[key.into(), i64::from(address.to_bits()).into(), container.into()])?;
-            Ok(address)
-        })
     }
 
     /// When no container has an address, whatever is in the host's tables was left by a run root that is gone.
@@ -397,48 +373,78 @@ impl Engine {
         let bridge = self.open_bridge(&endpoint.network)?;
         drop(lock);
         bridge.network.unpublish(&maps)?;
-        bridge.network.flush_connections(endpoint.address)?;
+        for address in endpoint.addresses() {
+            bridge.network.flush_connections(address)?;
+        }
         Ok(())
     }
 }
 
-/// The default route goes by the network of the highest priority, of several the first by name; an internal one
-/// has none. Returns whether it goes elsewhere than before.
-fn choose_route(endpoints: &mut [TaskEndpoint]) -> bool {
-    let best = endpoints.iter().filter(|e| !e.internal);
-    let best = best.min_by_key(|e| (std::cmp::Reverse(e.priority), e.network_name.clone()));
-    let best = best.map(|e| e.network.clone());
-    let mut changed = false;
-    for endpoint in endpoints {
-        let is = Some(&endpoint.network) == best.as_ref();
-        changed |= is != endpoint.default_route;
-        endpoint.default_route = is;
+/// The default routes go by the network of the highest priority, of several the first by name; an internal one has
+/// none. As with dockerd, the first network of both families serves both, before any of one family.
+fn choose_routes(endpoints: &mut [TaskEndpoint]) {
+    let mut order: Vec<usize> = (0..endpoints.len()).filter(|at| !endpoints[*at].internal).collect();
+    order.sort_by_key(|at| (std::cmp::Reverse(endpoints[*at].priority), endpoints[*at].network_name.clone()));
+    let first = |test: &dyn Fn(&TaskEndpoint) -> bool| order.iter().copied().find(|at| test(&endpoints[*at]));
+    let both = first(&|e| e.address.is_some() && e.address6.is_some());
+    let route = both.or_else(|| first(&|e| e.address.is_some()));
+    let route6 = both.or_else(|| first(&|e| e.address6.is_some()));
+    for (at, endpoint) in endpoints.iter_mut().enumerate() {
+        endpoint.default_route = route == Some(at);
+        endpoint.default_route6 = route6 == Some(at);
     }
-    changed
 }
 
-fn check_wish(bridge: &Bridge, wish: &Membership) -> Result<()> {
-    let own_subnet = bridge.record.as_ref().map(|r| r.own_subnet);
-    match (wish.address, own_subnet) {
-        (Some(_), None) => {
-            return Err(Error::invalid(
-                "invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only",
-            ));
-        }
-        (Some(_), Some(false)) => {
-            return Err(Error::invalid(format!(
-                "invalid config for network {}: invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets",
-                bridge.name()
-            )));
-        }
-        _ => {}
+/// Docker's texts for what cannot be had of a network.
+fn check_wish(bridge: &Bridge, wish: &Membership) -> std::result::Result<(), String> {
+    let mut wrong = Vec::new();
+    let wanted = [wish.address.map(IpAddr::V4), wish.address6.map(IpAddr::V6)];
+    let wanted: Vec<IpAddr> = wanted.into_iter().flatten().collect();
+    if !wanted.is_empty() && bridge.record.is_none() {
+        wrong.push("user specified IP address is supported on user defined networks only".to_string());
     }
-    if own_subnet.is_none() && !wish.aliases.is_empty() {
-        return Err(Error::invalid(
-            "invalid endpoint settings:\nnetwork-scoped alias is supported only for containers in user defined networks",
-        ));
+    for address in wanted {
+        let pool = bridge.record.as_ref().and_then(|r| r.pool(address.is_ipv6()));
+        match pool.filter(|p| p.own_subnet) {
+            None => wrong.push(
+                "user specified IP address is supported only when connecting to networks with user configured subnets"
+                    .to_string(),
+            ),
+            Some(pool) if !pool.subnet.parse::<Subnet>().is_ok_and(|s| s.contains(address)) => {
+                wrong.push(format!("no configured subnet or ip-range contain the IP address {address}"));
+            }
+            Some(_) => {}
+        }
     }
-    Ok(())
+    if bridge.record.is_none() && !wish.aliases.is_empty() {
+        wrong.push(
+            "network-scoped alias is supported only for containers in user defined networks".to_string(),
+        );
+    }
+    joined("invalid endpoint settings", &wrong)
+}
+
+/// Several errors as Docker shows them: one on a line of its own, several as a list.
+fn joined(title: &str, wrong: &[String]) -> std::result::Result<(), String> {
+    match wrong {
+        [] => Ok(()),
+        [one] => Err(format!("{title}:\n{one}")),
+        several => Err(format!("{title}:\n* {}", several.join("\n* "))),
+    }
+}
+
+const fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+const fn v6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
 }
 
 fn connectivity(record: &Record, endpoint: &TaskEndpoint, message: &str) -> Error {
@@ -450,18 +456,22 @@ fn connectivity(record: &Record, endpoint: &TaskEndpoint, message: &str) -> Erro
 }
 
 /// What the bridge of a network shall be.
-fn bridge_config(record: &NetworkRecord) -> Result<BridgeConfig> {
+fn bridge_config(record: &NetworkRecord) -> BridgeConfig {
     let mtu = record.options.get(MTU).and_then(|mtu| mtu.parse().ok()).filter(|mtu| *mtu > 0);
-    let subnet = record.subnet.parse().map_err(|e: net::ParseSubnetError| Error::invalid(e.to_string()))?;
     let default = BridgeConfig::default();
-    Ok(BridgeConfig {
+    BridgeConfig {
         name: bridge_name(record),
         mtu: mtu.unwrap_or(default.mtu),
-        subnet: Some(subnet),
-        gateway: Some(record.gateway),
+        places: record.places(),
         internal: record.internal,
+        apart: is_apart(record),
         ..default
-    })
+    }
+}
+
+/// `icc=false`
+fn is_apart(record: &NetworkRecord) -> bool {
+    record.options.get(ICC).is_some_and(|icc| icc.parse() == Ok(false))
 }
 
 /// A link's name has 15 bytes: `tare-` and ten digits of the id, unless it is given.
@@ -476,26 +486,6 @@ fn not_found(word: &str) -> Error {
 
 fn exists(name: &str) -> Error {
     Error::conflict(format!("network with name {name} already exists"))
-}
-
-/// What the table knows, the longest free address first.
-fn usage(t: &db::Transaction<'_>, network: &str) -> Result<net::Usage> {
-    let mut usage = net::Usage::default();
-    let sql = "SELECT address, container FROM addresses WHERE network = ?1 ORDER BY freed";
-    for (address, holder) in
-        t.query(sql, &[network.into()], |r| Ok::<_, Error>((r.int(0)?, r.opt_text(1)?)))?
-    {
-        match (address_of(address), holder) {
-            (Some(address), Some(_)) => drop(usage.used.insert(address)),
-            (Some(address), None) => usage.freed.push(address),
-            (None, _) => {}
-        }
-    }
-    Ok(usage)
-}
-
-fn address_of(number: i64) -> Option<Ipv4Addr> {
-    u32::try_from(number).ok().map(Ipv4Addr::from_bits)
 }
 
 /// Docker's ids are random per host; these are the same everywhere and no worse.
@@ -524,13 +514,11 @@ pub(crate) fn resolv_conf(network: &NetworkMode, dns: &Dns, resolver: bool) -> R
     Ok(net::resolv::build(&host, path, namespace, &overrides))
 }
 
-fn bridge_subnet() -> Option<(String, String)> {
+/// The default bridge's subnet, once it is there.
+fn bridge_place() -> Option<Place> {
     let route = net::route::RouteSocket::open().ok()?;
-    let link = route.link("tare0").ok()??;
-    let address =
-        route.addresses().ok()?.into_iter().find(|a| a.index == link.index && a.address.is_ipv4())?;
-    let IpAddr::V4(own) = address.address else { return None };
-    let mask = u32::MAX.checked_shl(32 - u32::from(address.prefix)).unwrap_or(0);
-    let base = Ipv4Addr::from_bits(own.to_bits() & mask);
-    Some((format!("{base}/{}", address.prefix), own.to_string()))
+    let link = route.link(Network::DEFAULT_BRIDGE).ok()??;
+    let own = |a: &net::route::Address| a.index == link.index && a.address.is_ipv4();
+    let address = route.addresses().ok()?.into_iter().find(own)?;
+    Some(Place { subnet: Subnet::containing(address.address, address.prefix)?, gateway: address.address })
 }

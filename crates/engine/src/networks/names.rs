@@ -185,7 +185,7 @@ fn words(record: &Record, endpoint: &TaskEndpoint) -> Vec<Word> {
 }
 
 fn addresses(endpoint: &TaskEndpoint) -> Vec<IpAddr> {
-    vec![IpAddr::V4(endpoint.address)]
+    endpoint.addresses().collect()
 }
 
 /// As dockerd: with `ndots` set by anybody, a name without a dot is not asked of others.

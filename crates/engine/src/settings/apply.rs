@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::state::Record;
 use net::Subnet;
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 impl Engine {
     /// What a new container's host configuration gets where it says nothing, as dockerd: kept in its record.
@@ -77,13 +77,22 @@ impl Engine {
 
     /// The first pool that overlaps none of `taken`.
     pub(crate) fn free_pool(&self, taken: &[Subnet]) -> Result<Subnet> {
-        let pools = self.settings().pools();
+        let mut pools = self.settings().pools();
+        pools.retain(|(base, _)| !base.contains(':'));
         if pools.is_empty() {
             return Ok(net::first_free_pool(taken)?);
         }
         let parts = pools.iter().flat_map(|(base, size)| parts(base, *size));
         let mut free = parts.filter(|pool| !taken.iter().any(|t| t.overlaps(pool)));
         free.next().ok_or_else(|| Error::from(net::Error::NoFreePool))
+    }
+
+    /// The first free part of a default pool of IPv6 that the settings have, if they have any.
+    pub(crate) fn free_pool6(&self, taken: &[Subnet]) -> Option<Subnet> {
+        let mut pools = self.settings().pools();
+        pools.retain(|(base, _)| base.contains(':'));
+        let mut parts = pools.iter().flat_map(|(base, size)| parts(base, *size));
+        parts.find(|pool| !taken.iter().any(|t| t.overlaps(pool)))
     }
 
     /// Registries as the environment and the settings have them.
@@ -142,12 +151,16 @@ fn add_ulimits(host: &mut HostConfig, settings: &Settings) {
 /// The networks of one size that a pool holds, in order.
 fn parts(base: &str, size: i64) -> impl Iterator<Item = Subnet> + use<> {
     let pool = base.parse::<Subnet>().ok();
-    let size = u8::try_from(size).unwrap_or(32);
-    let step = 1u64 << (32 - u32::from(size.min(32)));
-    let count = pool.map_or(0, |pool| 1u64 << u32::from(size.saturating_sub(pool.prefix())).min(31));
+    let width = if pool.is_some_and(|pool| pool.is_ipv6()) { 128 } else { 32 };
+    let size = u8::try_from(size).unwrap_or(width).min(width);
+    let count = pool.map_or(0, |pool| 1u128 << u32::from(size.saturating_sub(pool.prefix())).min(31));
     (0..count).filter_map(move |at| {
-        let first = u64::from(pool?.base().to_bits()) + at * step;
-        Subnet::containing(std::net::Ipv4Addr::from_bits(u32::try_from(first).ok()?), size)
+        let offset = at.checked_shl(u32::from(width - size))?;
+        let first: IpAddr = match pool?.base() {
+            IpAddr::V4(base) => Ipv4Addr::from_bits(base.to_bits() + u32::try_from(offset).ok()?).into(),
+            IpAddr::V6(base) => Ipv6Addr::from_bits(base.to_bits() + offset).into(),
+        };
+        Subnet::containing(first, size)
     })
 }
 
@@ -160,6 +173,7 @@ mod tests {
         let list = |base, size| parts(base, size).take(3).map(|s| s.to_string()).collect::<Vec<_>>();
         assert_eq!(list("10.1.0.0/16", 24), ["10.1.0.0/24", "10.1.1.0/24", "10.1.2.0/24"]);
         assert_eq!(list("10.1.0.0/16", 16), ["10.1.0.0/16"]);
+        assert_eq!(list("fd00::/48", 64), ["fd00::/64", "fd00:0:0:1::/64", "fd00:0:0:2::/64"]);
         assert_eq!(parts("10.0.0.0/8", 30).count(), 1 << 22);
     }
 }

@@ -202,7 +202,7 @@ fn networks(settings: &Settings) -> Result<(), String> {
         None => Ok(None),
         Some(text) => text
             .split_once('/')
-            .and_then(|(a, p)| Some((a.parse().ok()?, p.parse().ok()?)))
+            .and_then(|(a, p)| Some((a.parse::<std::net::Ipv4Addr>().ok()?, p.parse().ok()?)))
             .and_then(|(address, prefix)| {
                 net::Subnet::containing(address, prefix).map(|s| Some((address, s)))
             })

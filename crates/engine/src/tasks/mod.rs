@@ -13,7 +13,7 @@ mod pending;
 mod start;
 mod stats;
 mod stop;
-mod streams;
+pub(crate) mod streams;
 mod wait;
 
 pub use attach::{Attached, Attachment};

@@ -94,6 +94,7 @@ impl Engine {
             pid_start: 0,
             started_ns: 0,
             endpoints: Vec::new(),
+            held: Vec::new(),
             cgroup: spec::cgroup_path(&record.host.cgroup_parent, &self.options().cgroup_parent, &record.id),
             due_ns: None,
             delay_ms,
@@ -340,7 +341,8 @@ impl Engine {
             write("hosts", &hosts)?;
             return write("resolv.conf", &crate::networks::resolv_conf(&record.host.network, dns, false)?);
         }
-        let addresses: Vec<std::net::Ipv4Addr> = task.endpoints.iter().map(|e| e.address).collect();
+        let addresses: Vec<std::net::IpAddr> =
+            task.endpoints.iter().flat_map(crate::state::TaskEndpoint::addresses).collect();
         let domainname = &record.config.domainname;
         let hosts = net::hosts::Hosts {
             hostname: &hostname,

@@ -1,15 +1,16 @@
 //! Elements of the ruleset's maps and sets: all of a container's and network's state in the kernel.
 
 use super::expr::data;
-use super::ruleset::{NETS, OWN, PORTS, PORTS_ANY, SETS, TABLE};
+use super::ruleset::{APART, SETS, SPLICED, SPLICED_ANY, TABLE, V4, V6, Words};
 use super::{
     DELSETELEM, GETSETELEM, NEWSETELEM, NFPROTO_INET, NFTA_DATA_VALUE, NFTA_LIST_ELEM, NftSocket,
     Transaction, header, kind,
 };
+use crate::address::{octets, to_bits};
 use crate::wire::{self, Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP};
-use crate::{PortMap, Result, Subnet};
+use crate::{PortMap, Protocol, Result, Subnet};
 use rustix::io::Errno;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 const LIST_TABLE: u16 = 1;
 const LIST_SET: u16 = 2;
@@ -31,34 +32,60 @@ pub(crate) struct Element {
     pub(crate) flags: u32,
 }
 
-/// The map and the element of a redirected mapping.
-pub(crate) fn of_port(map: &PortMap) -> Option<(&'static str, Element)> {
-    let IpAddr::V4(host) = map.host_ip else { return None };
+/// What the ruleset knows of a published port: where the kernel redirects it, and that its socket is spliced.
+pub(crate) fn of_port(map: &PortMap) -> Vec<(&'static str, Element)> {
     let [high, low] = map.host_port.to_be_bytes();
     let [container_high, container_low] = map.container_port.to_be_bytes();
-    let mut key = Vec::with_capacity(12);
-    let set = if host.is_unspecified() {
-        PORTS_ANY
-    } else {
-        key.extend_from_slice(&host.octets());
-        PORTS
-    };
+    let mut key = Vec::with_capacity(24);
+    if !map.host_ip.is_unspecified() {
+        key.extend_from_slice(&octets(map.host_ip));
+    }
     key.extend_from_slice(&[map.protocol.number(), 0, 0, 0, high, low, 0, 0]);
-    let mut value = map.container_ip.octets().to_vec();
-    value.extend_from_slice(&[container_high, container_low, 0, 0]);
-    Some((set, Element { key, key_end: Vec::new(), value, flags: 0 }))
+    let mut found = Vec::with_capacity(2);
+    if map.is_redirected() {
+        let words = words_of(map.host_ip);
+        let mut value = octets(map.container_ip);
+        value.extend_from_slice(&[container_high, container_low, 0, 0]);
+        let set = if map.host_ip.is_unspecified() { words.ports_any } else { words.ports };
+        found.push((set, Element { key: key.clone(), key_end: Vec::new(), value, flags: 0 }));
+    }
+    if map.is_spliced() && map.protocol != Protocol::Sctp {
+        let set = if map.host_ip.is_unspecified() { SPLICED_ANY } else { SPLICED };
+        found.push((set, Element { key, key_end: Vec::new(), value: Vec::new(), flags: 0 }));
+    }
+    found
 }
 
 /// The elements that make `subnet` a network of containers on `bridge`.
 pub(crate) fn of_network(bridge: &str, subnet: Subnet) -> [(&'static str, Vec<Element>); 2] {
     let element = |key: Vec<u8>, key_end: Vec<u8>, flags| Element { key, key_end, value: Vec::new(), flags };
-    let after = subnet.last().to_bits().wrapping_add(1).to_be_bytes().to_vec();
-    let mut ranges = vec![element(subnet.base().octets().to_vec(), Vec::new(), 0)];
-    if after != [0; 4] {
+    let words = words_of(subnet.base());
+    let mut ranges = vec![element(octets(subnet.base()), Vec::new(), 0)];
+    if let Some(after) = after(octets(subnet.last())) {
         ranges.push(element(after, Vec::new(), ELEM_INTERVAL_END));
     }
-    let named = |address: Ipv4Addr| [&interface(bridge)[..], &address.octets()].concat();
-    [(NETS, ranges), (OWN, vec![element(named(subnet.base()), named(subnet.last()), 0)])]
+    let named = |address: IpAddr| [&interface(bridge)[..], &octets(address)].concat();
+    [(words.nets, ranges), (words.own, vec![element(named(subnet.base()), named(subnet.last()), 0)])]
+}
+
+/// The number behind this one; behind the last there is none.
+fn after(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    for byte in bytes.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            return Some(bytes);
+        }
+    }
+    None
+}
+
+const fn words_of(address: IpAddr) -> Words {
+    if address.is_ipv4() { V4 } else { V6 }
+}
+
+/// The element that says that containers of a bridge are kept from each other.
+pub(crate) fn of_apart(name: &str) -> (&'static str, Element) {
+    (APART, of_bridge(name))
 }
 
 /// The element that says that a foreign bridge is one.
@@ -74,13 +101,28 @@ pub(crate) fn of_interface(name: &str) -> Element {
 
 /// The subnets that the ruleset believes to be on `bridge`.
 pub(crate) fn networks_of(socket: &NftSocket, bridge: &str) -> Result<Vec<Subnet>> {
-    let address = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.get(16..20)?.try_into().ok()?));
-    let subnet = |e: &Element| {
-        let (first, last) = (address(&e.key)?, address(&e.key_end)?);
-        let prefix = u8::try_from((first ^ last).leading_zeros()).ok()?;
-        (e.key[..16] == interface(bridge)).then(|| Subnet::containing(first.into(), prefix))?
+    let all = networks(socket)?;
+    Ok(all.into_iter().filter(|(name, _)| *name == bridge).map(|(_, subnet)| subnet).collect())
+}
+
+/// All bridges with their subnets that the ruleset knows.
+pub(crate) fn networks(socket: &NftSocket) -> Result<Vec<(String, Subnet)>> {
+    let address = |bytes: &[u8]| match bytes.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        _ => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
     };
-    Ok(dump(socket, OWN)?.iter().filter_map(subnet).collect())
+    let subnet = |e: &Element| {
+        let (first, last) = (address(e.key.get(16..)?)?, address(e.key_end.get(16..)?)?);
+        let host = u128::BITS - (to_bits(first) ^ to_bits(last)).leading_zeros();
+        let width = if first.is_ipv4() { 32 } else { u128::BITS };
+        let prefix = u8::try_from(width.checked_sub(host)?).ok()?;
+        Some((wire::as_text(&e.key[..16]), Subnet::containing(first, prefix)?))
+    };
+    let mut all = Vec::new();
+    for words in [V4, V6] {
+        all.extend(dump(socket, words.own)?.iter().filter_map(subnet));
+    }
+    Ok(all)
 }
 
 /// An interface's name as a key: 16 bytes with zeros behind.
@@ -205,27 +247,30 @@ fn parse(message: u16, payload: &[u8]) -> Vec<Element> {
 mod tests {
     use super::*;
 
-    use crate::Protocol;
-
     #[test]
     fn keys_and_values() {
-        let port = |host: &str| PortMap {
+        let port = |host: &str, container: &str| PortMap {
             host_ip: host.parse().unwrap(),
             host_port: 0x1f90,
-            container_ip: Ipv4Addr::new(172, 17, 0, 2),
+            container_ip: container.parse().unwrap(),
             container_port: 80,
             protocol: Protocol::Tcp,
         };
-        let (set, element) = of_port(&port("0.0.0.0")).unwrap();
-        assert_eq!((set, &element.key[..]), (PORTS_ANY, &[6, 0, 0, 0, 0x1f, 0x90, 0, 0][..]));
+        let v4 = "172.17.0.2";
+        let [(set, element)] = &of_port(&port("0.0.0.0", v4))[..] else { panic!() };
+        assert_eq!((*set, &element.key[..]), (V4.ports_any, &[6, 0, 0, 0, 0x1f, 0x90, 0, 0][..]));
         assert_eq!(element.value, [172, 17, 0, 2, 0, 80, 0, 0]);
-        let (set, element) = of_port(&port("127.0.0.1")).unwrap();
-        assert_eq!((set, &element.key[..]), (PORTS, &[127, 0, 0, 1, 6, 0, 0, 0, 0x1f, 0x90, 0, 0][..]));
-        assert_eq!(of_port(&port("::")), None, "spliced, not redirected");
+        let [(set, element)] = &of_port(&port("127.0.0.1", v4))[..] else { panic!() };
+        assert_eq!((*set, &element.key[..]), (V4.ports, &[127, 0, 0, 1, 6, 0, 0, 0, 0x1f, 0x90, 0, 0][..]));
+        let sets = |host, container| of_port(&port(host, container)).iter().map(|p| p.0).collect::<Vec<_>>();
+        assert_eq!(sets("::", v4), [SPLICED_ANY], "spliced, not redirected");
+        assert_eq!(sets("::", "fd00::2"), [V6.ports_any, SPLICED_ANY], "spliced for ::1");
+        assert_eq!(sets("2001:db8::1", "fd00::2"), [V6.ports, SPLICED]);
         // The end of an interval lies behind it; behind the last address there is nothing.
         for (subnet, ends) in [
-            ("172.17.0.0/16", vec![[172, 17, 0, 0], [172, 18, 0, 0]]),
-            ("255.255.255.0/24", vec![[255, 255, 255, 0]]),
+            ("172.17.0.0/16", vec![vec![172, 17, 0, 0], vec![172, 18, 0, 0]]),
+            ("255.255.255.0/24", vec![vec![255, 255, 255, 0]]),
+            ("ffff::/16", vec!["ffff::".parse::<std::net::Ipv6Addr>().unwrap().octets().to_vec()]),
         ] {
             let [(_, ranges), _] = of_network("tare0", subnet.parse().unwrap());
             assert_eq!(ranges.iter().map(|e| e.key.clone()).collect::<Vec<_>>(), ends);

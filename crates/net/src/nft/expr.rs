@@ -8,6 +8,8 @@ use std::net::Ipv4Addr;
 pub(crate) const REG: u32 = 8;
 
 pub(crate) const PROTO_IPV4: u8 = 2;
+pub(crate) const PROTO_IPV6: u8 = 10;
+pub(crate) const PROTO_ICMPV6: u8 = 58;
 /// NF_CT_STATE_BIT: established and related.
 pub(crate) const CT_KNOWN: u32 = 2 | 4;
 /// IPS_DNAT.
@@ -48,6 +50,12 @@ pub(crate) enum Expr<'a> {
     DestinationByte(u8),
     /// `ip daddr`.
     Destination(Ipv4Addr),
+    /// `ip6 saddr` lies in fe80::/10 or not.
+    SourceLinkLocal(Cmp),
+    /// `ip6 daddr` lies in fe80::/10.
+    DestinationLinkLocal,
+    /// `ip6 daddr != ::1`.
+    DestinationNotLoopback6,
     /// `meta l4proto`.
     Protocol(u8),
     /// `th dport`.
@@ -63,16 +71,17 @@ pub(crate) enum Expr<'a> {
     /// Load into the n-th register.
     LoadIn(u32),
     LoadOut(u32),
-    LoadSource(u32),
-    LoadDestination(u32),
+    /// An address of that family takes one register or four.
+    LoadSource(u8, u32),
+    LoadDestination(u8, u32),
     LoadProtocol(u32),
     LoadDestinationPort(u32),
     /// The loaded key is (or is not) in the set.
     InSet(&'a str, bool),
     /// The loaded key's value goes to the first registers.
     Map(&'a str),
-    /// `dnat ip to` address and port in the first two registers.
-    DnatToMapped,
+    /// `dnat to` the address of that family and the port in the first registers.
+    DnatToMapped(u8),
     Masquerade,
     /// Counts, so that `iptables -L` shows a number.
     Counter,
@@ -139,8 +148,16 @@ fn one(batch: &mut Batch, word: Expr<'_>) {
         }
         Expr::LoadIn(n) => numbers(batch, "meta", &[(1, REG + n), (2, META_IIFNAME)]),
         Expr::LoadOut(n) => numbers(batch, "meta", &[(1, REG + n), (2, META_OIFNAME)]),
-        Expr::LoadSource(n) => payload(batch, n, PAYLOAD_NETWORK, 12, 4),
-        Expr::LoadDestination(n) => payload(batch, n, PAYLOAD_NETWORK, 16, 4),
+        Expr::LoadSource(PROTO_IPV6, n) => payload(batch, n, PAYLOAD_NETWORK, 8, 16),
+        Expr::LoadSource(_, n) => payload(batch, n, PAYLOAD_NETWORK, 12, 4),
+        Expr::LoadDestination(PROTO_IPV6, n) => payload(batch, n, PAYLOAD_NETWORK, 24, 16),
+        Expr::LoadDestination(_, n) => payload(batch, n, PAYLOAD_NETWORK, 16, 4),
+        Expr::SourceLinkLocal(how) => link_local(batch, 8, how),
+        Expr::DestinationLinkLocal => link_local(batch, 24, Cmp::Is),
+        Expr::DestinationNotLoopback6 => {
+            payload(batch, 0, PAYLOAD_NETWORK, 24, 16);
+            cmp(batch, Cmp::IsNot, &std::net::Ipv6Addr::LOCALHOST.octets());
+        }
         Expr::LoadProtocol(n) => numbers(batch, "meta", &[(1, REG + n), (2, META_L4PROTO)]),
         Expr::LoadDestinationPort(n) => payload(batch, n, PAYLOAD_TRANSPORT, 2, 2),
         Expr::InSet(set, inside) => expression(batch, "lookup", |b| {
@@ -149,8 +166,9 @@ fn one(batch: &mut Batch, word: Expr<'_>) {
         Expr::Map(set) => expression(batch, "lookup", |b| {
             b.text(1, set).be32(2, REG).be32(3, REG);
         }),
-        Expr::DnatToMapped => {
-            numbers(batch, "nat", &[(1, NAT_DNAT), (2, u32::from(PROTO_IPV4)), (3, REG), (5, REG + 1)]);
+        Expr::DnatToMapped(family) => {
+            let port = REG + if family == PROTO_IPV6 { 4 } else { 1 };
+            numbers(batch, "nat", &[(1, NAT_DNAT), (2, u32::from(family)), (3, REG), (5, port)]);
         }
         Expr::Masquerade => numbers(batch, "masq", &[]),
         Expr::Counter => numbers(batch, "counter", &[]),
@@ -217,6 +235,20 @@ fn interface(batch: &mut Batch, key: u32, how: Cmp, name: Name<'_>) {
 fn address_byte(batch: &mut Batch, offset: u32, byte: u8) {
     payload(batch, 0, PAYLOAD_NETWORK, offset, 1);
     cmp(batch, Cmp::Is, &[byte]);
+}
+
+/// fe80::/10, as nft writes a prefix: the address under its mask.
+fn link_local(batch: &mut Batch, offset: u32, how: Cmp) {
+    let (mut mask, mut value) = ([0; 16], [0; 16]);
+    mask[..2].copy_from_slice(&[0xff, 0xc0]);
+    value[..2].copy_from_slice(&[0xfe, 0x80]);
+    payload(batch, 0, PAYLOAD_NETWORK, offset, 16);
+    expression(batch, "bitwise", |b| {
+        b.be32(1, REG).be32(2, REG).be32(3, 16);
+        data(b, 4, &mask);
+        data(b, 5, &[0; 16]);
+    });
+    cmp(batch, how, &value);
 }
 
 fn conntrack_bits(batch: &mut Batch, key: u32, bits: u32, against_zero: Cmp) {

@@ -1,23 +1,29 @@
 //! The one static ruleset, `table inet tare`.
 //!
 //! ```text
-//! set  nets       ipv4 ranges: containers' subnets
-//! set  own        interface . ipv4 range: which bridge a subnet belongs to
+//! set  nets       address ranges: containers' subnets
+//! set  own        interface . address range: which bridge a subnet belongs to
 //! set  closed     interface: bridges of internal networks
-//! set  bridged    interface . interface: foreign bridges, twice each
+//! set  apart      interface . interface: bridges, twice each, whose containers do not reach each other
+//! set  bridged    interface . interface: foreign bridges and those of internal networks, twice each
 //! map  ports      address . protocol . port → address . port   (published on one host address)
 //! map  ports_any  protocol . port → address . port             (published on all of them)
+//! set  spliced    ipv6 address . protocol . port, and spliced_any protocol . port: what shims listen on
+//!                 (`nets6`, `own6`, `ports6`, `ports6_any` are those of IPv6)
 //!
 //! guard        prerouting −300   127.0.0.0/8 from or to anywhere but lo: drop
 //! prerouting   prerouting −100   to a local address: publish      (from others and from containers)
 //! output       output     −100   to a local address: publish      (from the host, 127.0.0.1 too)
-//! publish                        dnat by `ports`, then by `ports_any`
-//! forward      forward       0   known connections and `bridged` pass; `closed` bridges keep to their own
-//!                                subnet; to `nets`: containers; from
-//!                                tare*: outward; everything else: foreign
+//! publish                        dnat by `ports`, then by `ports_any`; of IPv6 not ::1 nor what is link-local,
+//!                                which the shim splices
+//! input        input         0   from `closed` bridges: to the host's address on that bridge only, and not to
+//!                                what is `spliced`
+//! forward      forward       0   known connections pass; `apart`: only what is dnat'ed; `bridged` pass;
+//!                                `closed` bridges keep to their own subnet; to `nets`: containers; from
+//!                                tare*: outward; everything else: foreign, or foreign6
 //! containers                     dnat'ed or from the own bridge: accept; else drop
 //! outward                        new, not dnat'ed, to dockerd's bridge: drop; else accept
-//! foreign                        empty; when Tare switched ip_forward on: drop but for other engines
+//! foreign(6)                     empty; when Tare switched forwarding on: drop but for other engines
 //! postrouting  postrouting 100   masquerade: 127/8 into a bridge; containers leaving their bridge;
 //!                                containers that reach a sibling by a published port
 //! ```
@@ -26,7 +32,7 @@
 //! transaction as everything else; chains and rules never change between two versions of Tare, only
 //! elements do. No name is a word of nft's language, so that its output is its input. `ct status dnat` is true for whoever redirected; nobody but an administrator can.
 
-use super::expr::{CT_DNAT, CT_KNOWN, Cmp, Expr, Name, PROTO_IPV4};
+use super::expr::{CT_DNAT, CT_KNOWN, Cmp, Expr, Name, PROTO_ICMPV6, PROTO_IPV4, PROTO_IPV6};
 use super::{
     DELRULE, DELTABLE, Hook, NEWSET, NEWTABLE, NFPROTO_INET, NFTA_LIST_ELEM, NFTA_RULE_CHAIN,
     NFTA_RULE_TABLE, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, NftSocket, Transaction, elements, read,
@@ -36,17 +42,47 @@ use crate::{Error, Result};
 use sys::trace;
 
 pub(crate) const TABLE: &str = "tare";
-pub(crate) const NETS: &str = "nets";
-pub(crate) const OWN: &str = "own";
 pub(crate) const CLOSED: &str = "closed";
+pub(crate) const APART: &str = "apart";
 pub(crate) const BRIDGED: &str = "bridged";
-pub(crate) const PORTS: &str = "ports";
-pub(crate) const PORTS_ANY: &str = "ports_any";
-const FOREIGN: &str = "foreign";
+pub(crate) const SPLICED: &str = "spliced";
+pub(crate) const SPLICED_ANY: &str = "spliced_any";
+
+/// What is there once for each family.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Words {
+    family: u8,
+    pub(crate) nets: &'static str,
+    pub(crate) own: &'static str,
+    pub(crate) ports: &'static str,
+    pub(crate) ports_any: &'static str,
+    foreign: &'static str,
+    /// How many registers an address takes.
+    registers: u32,
+}
+
+pub(crate) const V4: Words = Words {
+    family: PROTO_IPV4,
+    nets: "nets",
+    own: "own",
+    ports: "ports",
+    ports_any: "ports_any",
+    foreign: "foreign",
+    registers: 1,
+};
+pub(crate) const V6: Words = Words {
+    family: PROTO_IPV6,
+    nets: "nets6",
+    own: "own6",
+    ports: "ports6",
+    ports_any: "ports6_any",
+    foreign: "foreign6",
+    registers: 4,
+};
 
 /// Raised with every change of chains, rules or set types; a table of another version is replaced
 /// in one transaction that carries its elements over.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// What the table's comment begins with, so that a table of that name that is not ours is told apart.
 const COMMENT: &str = "Tare ruleset ";
 
@@ -62,6 +98,7 @@ const LOOPBACK: Name<'static> = Name::Exact("lo");
 const LOOPBACK_NET: u8 = 127;
 
 const HOOK_PREROUTING: u32 = 0;
+const HOOK_INPUT: u32 = 1;
 const HOOK_FORWARD: u32 = 2;
 const HOOK_OUTPUT: u32 = 3;
 const HOOK_POSTROUTING: u32 = 4;
@@ -96,12 +133,14 @@ pub(crate) fn ensure(socket: &NftSocket) -> Result<Found> {
     let mut step = trace::step("nft ruleset", "nf_tables commit");
     step.note(format_args!("version {found} → {VERSION}"));
     let kept = elements::dump_all(socket)?;
-    let guarded = has_foreign_drop(socket)?;
+    let guarded = [V4, V6].map(|words| has_foreign_drop(socket, words));
     let mut transaction = Transaction::new();
     delete_table(&mut transaction);
     write(&mut transaction);
-    if guarded {
-        write_foreign_drop(&mut transaction);
+    for (words, guarded) in [V4, V6].into_iter().zip(guarded) {
+        if guarded? {
+            write_foreign_drop(&mut transaction, words);
+        }
     }
     for (set, list) in kept {
         elements::add(&mut transaction, set, &list);
@@ -118,21 +157,26 @@ pub(crate) fn version(socket: &NftSocket) -> Result<Option<u32>> {
     number.map(Some).ok_or_else(|| Error::ForeignTable(format!("its comment is {comment:?}")))
 }
 
-/// Drops what is forwarded between interfaces of which none is ours: before ip_forward is switched on.
-pub(crate) fn drop_foreign(socket: &NftSocket) -> Result<()> {
+/// Drops what is forwarded between interfaces of which none is ours: before forwarding is switched on.
+pub(crate) fn drop_foreign(socket: &NftSocket, words: Words) -> Result<()> {
     let mut step = trace::step("nft ruleset", "nf_tables commit");
-    step.note(format_args!("foreign forwarding: drop"));
+    step.note(format_args!("{} forwarding: drop", words.foreign));
     let mut transaction = Transaction::new();
-    let batch = transaction.message(DELRULE, 0, NFPROTO_INET, "NFT_MSG_DELRULE", FOREIGN);
-    batch.text(NFTA_RULE_TABLE, TABLE).text(NFTA_RULE_CHAIN, FOREIGN);
-    write_foreign_drop(&mut transaction);
+    let batch = transaction.message(DELRULE, 0, NFPROTO_INET, "NFT_MSG_DELRULE", words.foreign);
+    batch.text(NFTA_RULE_TABLE, TABLE).text(NFTA_RULE_CHAIN, words.foreign);
+    write_foreign_drop(&mut transaction, words);
     step.check(transaction.commit(socket))
 }
 
-/// Whether ip_forward was switched on by us.
-pub(crate) fn has_foreign_drop(socket: &NftSocket) -> Result<bool> {
-    // One use is the jump from `forward`.
-    Ok(read::chain_use(socket, NFPROTO_INET, TABLE, FOREIGN)? > 1)
+/// Whether forwarding was switched on by us.
+pub(crate) fn has_foreign_drop(socket: &NftSocket, words: Words) -> Result<bool> {
+    match read::chain_use(socket, NFPROTO_INET, TABLE, words.foreign) {
+        // One use is the jump from `forward`.
+        Ok(count) => Ok(count > 1),
+        // Another version knows one family.
+        Err(e) if e.errno() == rustix::io::Errno::NOENT.raw_os_error() => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// Removes everything.
@@ -162,79 +206,118 @@ fn write(t: &mut Transaction) {
     t.chain(TABLE, "prerouting", hook("nat", HOOK_PREROUTING, -100));
     t.chain(TABLE, "output", hook("nat", HOOK_OUTPUT, -100));
     t.chain(TABLE, "publish", None);
+    t.chain(TABLE, "input", hook("filter", HOOK_INPUT, 0));
     t.chain(TABLE, "forward", hook("filter", HOOK_FORWARD, 0));
     t.chain(TABLE, "containers", None);
     t.chain(TABLE, "outward", None);
-    t.chain(TABLE, FOREIGN, None);
+    t.chain(TABLE, V4.foreign, None);
+    t.chain(TABLE, V6.foreign, None);
     t.chain(TABLE, "postrouting", hook("nat", HOOK_POSTROUTING, 100));
+    let not_loopback = Expr::In(Cmp::IsNot, LOOPBACK);
+    let v4 = Expr::Family(PROTO_IPV4);
+    t.rule(TABLE, "guard", &[v4, not_loopback, Expr::DestinationByte(LOOPBACK_NET), Expr::Drop]);
+    t.rule(TABLE, "guard", &[v4, not_loopback, Expr::SourceByte(LOOPBACK_NET), Expr::Drop]);
     write_redirection(t);
+    write_input(t);
     write_forwarding(t);
     write_masquerading(t);
 }
 
 fn write_redirection(t: &mut Transaction) {
-    let not_loopback = Expr::In(Cmp::IsNot, LOOPBACK);
-    let v4 = Expr::Family(PROTO_IPV4);
-    t.rule(TABLE, "guard", &[v4, not_loopback, Expr::DestinationByte(LOOPBACK_NET), Expr::Drop]);
-    t.rule(TABLE, "guard", &[v4, not_loopback, Expr::SourceByte(LOOPBACK_NET), Expr::Drop]);
     for chain in ["prerouting", "output"] {
-        t.rule(TABLE, chain, &[v4, Expr::ToLocal, Expr::Jump("publish")]);
+        t.rule(TABLE, chain, &[Expr::Family(PROTO_IPV4), Expr::ToLocal, Expr::Jump("publish")]);
+        let global = [Expr::DestinationNotLoopback6, Expr::SourceLinkLocal(Cmp::IsNot), Expr::ToLocal];
+        t.rule(TABLE, chain, &[&[Expr::Family(PROTO_IPV6)], &global[..], &[Expr::Jump("publish")]].concat());
     }
-    let (address, protocol, port) =
-        (Expr::LoadDestination(0), Expr::LoadProtocol(1), Expr::LoadDestinationPort(2));
-    t.rule(TABLE, "publish", &[v4, address, protocol, port, Expr::Map(PORTS), Expr::DnatToMapped]);
+    for words in [V4, V6] {
+        let (family, dnat) = (Expr::Family(words.family), Expr::DnatToMapped(words.family));
+        let (address, n) = (Expr::LoadDestination(words.family, 0), words.registers);
+        let (protocol, port) = (Expr::LoadProtocol(n), Expr::LoadDestinationPort(n + 1));
+        t.rule(TABLE, "publish", &[family, address, protocol, port, Expr::Map(words.ports), dnat]);
+        let (protocol, port) = (Expr::LoadProtocol(0), Expr::LoadDestinationPort(1));
+        t.rule(TABLE, "publish", &[family, protocol, port, Expr::Map(words.ports_any), dnat]);
+    }
+}
+
+/// Of the host an internal network sees the bridge's own address; what a shim listens on would be a way out.
+fn write_input(t: &mut Transaction) {
+    t.rule(TABLE, "input", &[Expr::In(Cmp::IsNot, BRIDGES), Expr::Accept]);
+    t.rule(TABLE, "input", &[Expr::LoadIn(0), Expr::InSet(CLOSED, false), Expr::Accept]);
+    t.rule(TABLE, "input", &[Expr::State(CT_KNOWN), Expr::Accept]);
+    let v6 = Expr::Family(PROTO_IPV6);
+    // Neighbours are looked for by link-local addresses (RFC 4861).
+    let neighbours = [v6, Expr::DestinationLinkLocal, Expr::Protocol(PROTO_ICMPV6), Expr::Accept];
+    t.rule(TABLE, "input", &neighbours);
+    for words in [V4, V6] {
+        let key = [Expr::LoadIn(0), Expr::LoadDestination(words.family, 4), Expr::InSet(words.own, false)];
+        let local = [Expr::Family(words.family), Expr::ToLocal];
+        t.rule(TABLE, "input", &[&local[..], &key, &[Expr::Drop]].concat());
+    }
+    let (address, n) = (Expr::LoadDestination(PROTO_IPV6, 0), V6.registers);
+    let (protocol, port) = (Expr::LoadProtocol(n), Expr::LoadDestinationPort(n + 1));
+    t.rule(TABLE, "input", &[v6, address, protocol, port, Expr::InSet(SPLICED, true), Expr::Drop]);
     let (protocol, port) = (Expr::LoadProtocol(0), Expr::LoadDestinationPort(1));
-    t.rule(TABLE, "publish", &[v4, protocol, port, Expr::Map(PORTS_ANY), Expr::DnatToMapped]);
+    t.rule(TABLE, "input", &[v6, protocol, port, Expr::InSet(SPLICED_ANY, true), Expr::Drop]);
 }
 
 fn write_forwarding(t: &mut Transaction) {
-    let v4 = Expr::Family(PROTO_IPV4);
-    let to_nets = [v4, Expr::LoadDestination(0), Expr::InSet(NETS, true), Expr::Jump("containers")];
     t.rule(TABLE, "forward", &[Expr::State(CT_KNOWN), Expr::Accept]);
+    let [a, b] = [Expr::LoadIn(0), Expr::LoadOut(4)];
+    // What is bridged between them the ports' isolation stops, what they send to the gateway this.
+    t.rule(TABLE, "forward", &[a, b, Expr::InSet(APART, true), Expr::Status(CT_DNAT, false), Expr::Drop]);
     // Frames that br_netfilter shows us are not forwarded, they stay on their bridge.
-    t.rule(TABLE, "forward", &[Expr::LoadIn(0), Expr::LoadOut(4), Expr::InSet(BRIDGED, true), Expr::Accept]);
-    let out_of_closed =
-        [v4, Expr::LoadIn(0), Expr::InSet(CLOSED, true), Expr::LoadIn(0), Expr::LoadDestination(4)];
-    let into_closed =
-        [v4, Expr::LoadOut(0), Expr::InSet(CLOSED, true), Expr::LoadOut(0), Expr::LoadSource(4)];
-    for first in [out_of_closed, into_closed] {
-        t.rule(TABLE, "forward", &[&first[..], &[Expr::InSet(OWN, false), Expr::Drop]].concat());
+    t.rule(TABLE, "forward", &[a, b, Expr::InSet(BRIDGED, true), Expr::Accept]);
+    for words in [V4, V6] {
+        let family = Expr::Family(words.family);
+        let out_of_closed = [Expr::LoadIn(0), Expr::InSet(CLOSED, true), Expr::LoadIn(0)];
+        let into_closed = [Expr::LoadOut(0), Expr::InSet(CLOSED, true), Expr::LoadOut(0)];
+        let (to, from) = (Expr::LoadDestination(words.family, 4), Expr::LoadSource(words.family, 4));
+        for (first, address) in [(out_of_closed, to), (into_closed, from)] {
+            let end = [address, Expr::InSet(words.own, false), Expr::Drop];
+            t.rule(TABLE, "forward", &[&[family], &first[..], &end].concat());
+        }
     }
-    t.rule(TABLE, "forward", &to_nets);
+    for words in [V4, V6] {
+        let (family, to) = (Expr::Family(words.family), Expr::LoadDestination(words.family, 0));
+        t.rule(TABLE, "forward", &[family, to, Expr::InSet(words.nets, true), Expr::Jump("containers")]);
+    }
     t.rule(TABLE, "forward", &[Expr::In(Cmp::Is, BRIDGES), Expr::Jump("outward")]);
-    t.rule(TABLE, "forward", &[Expr::Jump(FOREIGN)]);
-    let from_own = [v4, Expr::LoadIn(0), Expr::LoadDestination(4), Expr::InSet(OWN, true), Expr::Accept];
+    t.rule(TABLE, "forward", &[Expr::Family(PROTO_IPV4), Expr::Jump(V4.foreign)]);
+    t.rule(TABLE, "forward", &[Expr::Family(PROTO_IPV6), Expr::Jump(V6.foreign)]);
     t.rule(TABLE, "containers", &[Expr::Status(CT_DNAT, true), Expr::Accept]);
-    t.rule(TABLE, "containers", &from_own);
+    for words in [V4, V6] {
+        let (family, to) = (Expr::Family(words.family), Expr::LoadDestination(words.family, 4));
+        let from_own = [family, Expr::LoadIn(0), to, Expr::InSet(words.own, true), Expr::Accept];
+        t.rule(TABLE, "containers", &from_own);
+    }
     t.rule(TABLE, "containers", &[Expr::Drop]);
     t.rule(TABLE, "outward", &[Expr::Out(Cmp::Is, ISOLATED), Expr::Status(CT_DNAT, false), Expr::Drop]);
     t.rule(TABLE, "outward", &[Expr::Accept]);
 }
 
-fn write_foreign_drop(t: &mut Transaction) {
-    let v4 = Expr::Family(PROTO_IPV4);
+fn write_foreign_drop(t: &mut Transaction, words: Words) {
     for engine in ENGINES {
-        t.rule(TABLE, FOREIGN, &[Expr::In(Cmp::Is, Name::Prefix(engine)), Expr::Accept]);
-        t.rule(TABLE, FOREIGN, &[Expr::Out(Cmp::Is, Name::Prefix(engine)), Expr::Accept]);
+        t.rule(TABLE, words.foreign, &[Expr::In(Cmp::Is, Name::Prefix(engine)), Expr::Accept]);
+        t.rule(TABLE, words.foreign, &[Expr::Out(Cmp::Is, Name::Prefix(engine)), Expr::Accept]);
     }
-    t.rule(TABLE, FOREIGN, &[v4, Expr::Drop]);
+    t.rule(TABLE, words.foreign, &[Expr::Family(words.family), Expr::Drop]);
 }
 
 fn write_masquerading(t: &mut Transaction) {
-    let v4 = Expr::Family(PROTO_IPV4);
-    let from_nets = [v4, Expr::LoadSource(0), Expr::InSet(NETS, true)];
     let not_loopback = Expr::Out(Cmp::IsNot, LOOPBACK);
-    let key = [Expr::LoadOut(0), Expr::LoadSource(4)];
     let into_bridge = Expr::Out(Cmp::Is, BRIDGES);
+    let v4 = Expr::Family(PROTO_IPV4);
     t.rule(TABLE, "postrouting", &[v4, into_bridge, Expr::SourceByte(LOOPBACK_NET), Expr::Masquerade]);
-    let [a, b, c] = from_nets;
-    let [k1, k2] = key;
-    t.rule(TABLE, "postrouting", &[a, b, c, not_loopback, k1, k2, Expr::InSet(OWN, false), Expr::Masquerade]);
-    t.rule(
-        TABLE,
-        "postrouting",
-        &[a, b, c, Expr::Status(CT_DNAT, true), k1, k2, Expr::InSet(OWN, true), Expr::Masquerade],
-    );
+    for words in [V4, V6] {
+        let from_nets =
+            [Expr::Family(words.family), Expr::LoadSource(words.family, 0), Expr::InSet(words.nets, true)];
+        let own = |is| [Expr::LoadOut(0), Expr::LoadSource(words.family, 4), Expr::InSet(words.own, is)];
+        let dnat = Expr::Status(CT_DNAT, true);
+        for (what, is) in [(not_loopback, false), (dnat, true)] {
+            let rule = [&from_nets[..], &[what], &own(is), &[Expr::Masquerade]].concat();
+            t.rule(TABLE, "postrouting", &rule);
+        }
+    }
 }
 
 /// A set or map and the shape of its elements.
@@ -253,13 +336,22 @@ const PROTOCOL: (u32, u32) = (12, 4);
 const SERVICE: (u32, u32) = (13, 4);
 const IFNAME: (u32, u32) = (41, 16);
 
-pub(crate) const SETS: [Shape; 6] = [
-    Shape { name: NETS, key: &[IPV4], value: &[], interval: true },
-    Shape { name: OWN, key: &[IFNAME, IPV4], value: &[], interval: true },
+const IPV6: (u32, u32) = (8, 16);
+
+pub(crate) const SETS: [Shape; 13] = [
+    Shape { name: V4.nets, key: &[IPV4], value: &[], interval: true },
+    Shape { name: V6.nets, key: &[IPV6], value: &[], interval: true },
+    Shape { name: V4.own, key: &[IFNAME, IPV4], value: &[], interval: true },
+    Shape { name: V6.own, key: &[IFNAME, IPV6], value: &[], interval: true },
     Shape { name: CLOSED, key: &[IFNAME], value: &[], interval: false },
+    Shape { name: APART, key: &[IFNAME, IFNAME], value: &[], interval: false },
     Shape { name: BRIDGED, key: &[IFNAME, IFNAME], value: &[], interval: false },
-    Shape { name: PORTS, key: &[IPV4, PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },
-    Shape { name: PORTS_ANY, key: &[PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },
+    Shape { name: V4.ports, key: &[IPV4, PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },
+    Shape { name: V6.ports, key: &[IPV6, PROTOCOL, SERVICE], value: &[IPV6, SERVICE], interval: false },
+    Shape { name: V4.ports_any, key: &[PROTOCOL, SERVICE], value: &[IPV4, SERVICE], interval: false },
+    Shape { name: V6.ports_any, key: &[PROTOCOL, SERVICE], value: &[IPV6, SERVICE], interval: false },
+    Shape { name: SPLICED, key: &[IPV6, PROTOCOL, SERVICE], value: &[], interval: false },
+    Shape { name: SPLICED_ANY, key: &[PROTOCOL, SERVICE], value: &[], interval: false },
 ];
 
 fn write_set(t: &mut Transaction, set: Shape, id: u32) {

@@ -23,7 +23,7 @@ const DOCKERD: &str = "iptables-nft -P FORWARD DROP
 fn works(neighbour: &Machine, c: &Container) {
     assert_eq!(ask_from(&neighbour.netns, HOST, 8080).unwrap(), "web 192.0.2.1");
     assert_eq!(ask_from(&c.netns, NEIGHBOUR, 7001).unwrap(), "neighbour 192.0.2.2");
-    assert!(is_silent_from(&neighbour.netns, c.endpoint.address, 80), "directly");
+    assert!(is_silent_from(&neighbour.netns, c.v4(), 80), "directly");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn beside_dockerd() {
         assert!(ask_from(&dc, NEIGHBOUR, 7001).is_some());
         assert!(is_silent_from(&neighbour.netns, docker, 80));
         assert!(is_silent_from(&c.netns, docker, 80));
-        assert!(is_silent_from(&dc, c.endpoint.address, 80));
+        assert!(is_silent_from(&dc, c.v4(), 80));
         // By what it publishes they reach each other.
         run("iptables-nft -t nat -A PREROUTING -m addrtype --dst-type LOCAL -p tcp --dport 9090 ! -i docker0 -j DNAT --to-destination 172.31.0.2:80
             iptables-nft -I DOCKER ! -i docker0 -o docker0 -p tcp -d 172.31.0.2 --dport 80 -j ACCEPT");

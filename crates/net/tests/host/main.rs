@@ -5,6 +5,7 @@
 //! a foreign firewall) is made with `ip` and `iptables`; what is tested never is.
 
 mod firewall;
+mod ipv6;
 mod ports;
 mod reach;
 mod resolver;

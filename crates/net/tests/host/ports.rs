@@ -7,7 +7,7 @@ use rustix::fd::AsFd;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
-const CONTAINER: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
+const CONTAINER: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 2));
 
 fn request(
     host_ip: Option<&str>,
@@ -19,6 +19,7 @@ fn request(
         host_ip: host_ip.map(|ip| ip.parse().unwrap()),
         host_ports,
         container_ip: CONTAINER,
+        container_ip6: None,
         container_port,
         protocol,
     }
@@ -175,15 +176,15 @@ fn connections_are_forgotten_with_the_container() {
         network.unpublish(&[map(ANY, 8080, &a, Udp)]).unwrap();
         network.publish(&[map(ANY, 8080, &b, Udp)]).unwrap();
         assert_eq!(ask_udp(&client, (HOST, 8080), ANSWER).unwrap(), "a 192.0.2.1", "known connections go on");
-        assert_eq!(network.flush_connections(a.endpoint.address).unwrap(), 1);
-        assert_eq!(network.flush_connections(a.endpoint.address).unwrap(), 0);
+        assert_eq!(network.flush_connections(a.v4()).unwrap(), 1);
+        assert_eq!(network.flush_connections(a.v4()).unwrap(), 0);
         assert_eq!(ask_udp(&client, (HOST, 8080), ANSWER).unwrap(), "b 192.0.2.1");
         // What a container opened itself is forgotten as well; others' is not.
         serve(neighbour.netns.as_fd(), ANY, 7001, "neighbour");
         assert!(ask_from(&a.netns, NEIGHBOUR, 7001).is_some());
         assert!(ask_from(&b.netns, NEIGHBOUR, 7001).is_some());
-        assert_eq!(network.flush_connections(a.endpoint.address).unwrap(), 1);
-        assert!(network.flush_connections(b.endpoint.address).unwrap() >= 2);
+        assert_eq!(network.flush_connections(a.v4()).unwrap(), 1);
+        assert!(network.flush_connections(b.v4()).unwrap() >= 2);
     });
 }
 

@@ -80,7 +80,7 @@ fn a_neighbour_reaches_nothing_that_is_not_published() {
         let neighbour = neighbour();
         let network = open().network;
         let c = container(&network, 2);
-        let address = c.endpoint.address;
+        let address = c.v4();
         serve(c.netns.as_fd(), ANY, 80, "web");
         serve(c.netns.as_fd(), ANY, 81, "private");
         serve_here(Ipv4Addr::LOCALHOST, 7000, "host's own");
@@ -160,8 +160,8 @@ fn containers_reach_each_other_and_themselves_by_published_ports() {
                 );
                 assert_eq!(ask_from(&a.netns, address, port).unwrap(), "a 172.17.0.1", "itself by {address}");
             }
-            let direct = ask_from(&b.netns, a.endpoint.address, 80).unwrap();
-            assert_eq!(direct, format!("a {}", b.endpoint.address));
+            let direct = ask_from(&b.netns, a.v4(), 80).unwrap();
+            assert_eq!(direct, format!("a {}", b.v4()));
         }
     });
 }

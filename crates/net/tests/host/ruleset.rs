@@ -13,11 +13,11 @@ fn installing_again_changes_nothing() {
     inside("ruleset::installing_again_changes_nothing", || {
         let first = open();
         assert_eq!((first.bridge_created, first.ruleset), (true, Installed::Fresh));
-        assert_eq!(first.network.subnet().to_string(), "172.17.0.0/16");
+        assert_eq!(first.network.place(false).unwrap().subnet.to_string(), "172.17.0.0/16");
         let listed = run("nft list ruleset");
         let again = open();
         assert_eq!((again.bridge_created, again.ruleset), (false, Installed::Present));
-        assert_eq!(again.network.gateway(), GATEWAY);
+        assert_eq!(again.network.place(false).unwrap().gateway, GATEWAY);
         assert_eq!(run("nft list ruleset"), listed);
     });
 }
@@ -33,9 +33,13 @@ fn the_pool_avoids_what_the_host_has() {
         let config =
             BridgeConfig { reserved: vec!["172.20.0.0/16".parse().unwrap()], ..BridgeConfig::default() };
         let opened = Network::open(&config).unwrap();
-        assert_eq!(opened.network.subnet().to_string(), "172.21.0.0/16");
+        assert_eq!(opened.network.place(false).unwrap().subnet.to_string(), "172.21.0.0/16");
         let again = Network::open(&config).unwrap();
-        assert_eq!(again.network.subnet().to_string(), "172.21.0.0/16", "its own address is not in its way");
+        assert_eq!(
+            again.network.place(false).unwrap().subnet.to_string(),
+            "172.21.0.0/16",
+            "its own address is not in its way"
+        );
     });
 }
 
@@ -45,11 +49,11 @@ fn bridges_by_configuration_and_names_that_are_taken() {
         let config = BridgeConfig {
             name: "tare7".to_owned(),
             mtu: 1400,
-            subnet: Some("10.9.8.0/24".parse().unwrap()),
-            gateway: Some(Ipv4Addr::new(10, 9, 8, 254)),
-            reserved: Vec::new(),
-            internal: false,
-            forward: true,
+            places: vec![net::Place {
+                subnet: "10.9.8.0/24".parse().unwrap(),
+                gateway: "10.9.8.254".parse().unwrap(),
+            }],
+            ..BridgeConfig::default()
         };
         let network = Network::open(&config).unwrap().network;
         let c = container(&network, 2);
@@ -66,7 +70,7 @@ fn bridges_by_configuration_and_names_that_are_taken() {
         let second = open().network;
         let d = container(&second, 2);
         serve(d.netns.as_fd(), ANY, 80, "d");
-        assert!(is_silent_from(&c.netns, d.endpoint.address, 80));
+        assert!(is_silent_from(&c.netns, d.v4(), 80));
         second.publish(&[map(ANY, 8080, &d, Tcp)]).unwrap();
         assert_eq!(ask_from(&c.netns, Ipv4Addr::new(10, 9, 8, 254), 8080).unwrap(), "d 172.17.0.1");
     });
@@ -114,10 +118,12 @@ fn a_bridge_keeps_its_hardware_address_and_loses_a_former_subnet() {
         assert_eq!(network.route().link("tare0").unwrap().unwrap().mac, mac);
         drop(c);
         // Somebody deletes the bridge; its pool belongs to somebody else when it comes again.
+        run("ip link del tare0");
+        assert_eq!(open().network.route().link("tare0").unwrap().unwrap().mac, mac, "made anew");
         run("ip link del tare0; ip link add other0 type bridge; ip addr add 172.17.0.1/16 dev other0");
         let again = open();
         assert_eq!((again.bridge_created, again.ruleset), (true, Installed::Present));
-        assert_eq!(again.network.subnet().to_string(), "172.18.0.0/16");
+        assert_eq!(again.network.place(false).unwrap().subnet.to_string(), "172.18.0.0/16");
         let listed = run("nft list set inet tare nets; nft list set inet tare own");
         assert!(listed.contains("172.18.0.0/16") && !listed.contains("172.17"), "{listed}");
     });
@@ -140,12 +146,12 @@ fn many_at_once() {
         });
         for c in &containers {
             serve(c.netns.as_fd(), ANY, 80, "c");
-            let port = 8000 + u16::from(c.endpoint.address.octets()[3]);
+            let port = 8000 + u16::from(c.last);
             assert_eq!(ask(Ipv4Addr::LOCALHOST, port).unwrap(), "c 172.17.0.1");
         }
         std::thread::scope(|scope| {
             for c in &containers {
-                let port = 8000 + u16::from(c.endpoint.address.octets()[3]);
+                let port = 8000 + u16::from(c.last);
                 scope.spawn(move || network.unpublish(&[map(ANY, port, c, Tcp)]).unwrap());
             }
         });
@@ -190,11 +196,11 @@ fn a_full_bridge_says_so() {
         let netns = net::Netns::create().unwrap();
         let address = Ipv4Addr::new(172, 17, 0, 2);
         let config = net::EndpointConfig {
-            address,
-            mac: network.ipam().mac(address),
+            addresses: vec![address.into()],
+            mac: net::MacAddr::from_ip(address),
             name: "eth0".to_owned(),
             publishes: true,
-            default_route: true,
+            default_route: [true, false],
             isolated: false,
         };
         let refused = network.attach(&netns, &config).unwrap_err();

@@ -80,34 +80,58 @@ pub fn open() -> Opened {
 pub struct Container {
     pub netns: Netns,
     pub endpoint: Endpoint,
+    pub last: u8,
 }
 
-/// A container with the n-th address.
+impl Container {
+    pub fn v4(&self) -> IpAddr {
+        self.endpoint.addresses[0]
+    }
+
+    pub fn v6(&self) -> IpAddr {
+        *self.endpoint.addresses.last().unwrap()
+    }
+}
+
+/// A container with the n-th address of each family.
 pub fn container(network: &Network, last: u8) -> Container {
-    let [a, b, c, _] = network.subnet().base().octets();
-    let address = Ipv4Addr::new(a, b, c, last);
+    container_of(network, last, false)
+}
+
+pub fn container_of(network: &Network, last: u8, isolated: bool) -> Container {
+    let nth = |place: net::Place| match place.subnet.base() {
+        IpAddr::V4(base) => IpAddr::V4((base.to_bits() + u32::from(last)).into()),
+        IpAddr::V6(base) => IpAddr::V6((base.to_bits() + u128::from(last)).into()),
+    };
+    let addresses: Vec<IpAddr> = [false, true].iter().filter_map(|v6| network.place(*v6)).map(nth).collect();
     let netns = Netns::create().unwrap();
     let config = EndpointConfig {
-        address,
-        mac: network.ipam().mac(address),
+        mac: net::MacAddr::from_ip(addresses[0]),
+        addresses,
         name: "eth0".to_owned(),
         publishes: true,
-        default_route: true,
-        isolated: false,
+        default_route: [true; 2],
+        isolated,
     };
     let endpoint = network.attach(&netns, &config).unwrap();
-    Container { netns, endpoint }
+    Container { netns, endpoint, last }
 }
 
 pub fn map(host_ip: impl Into<IpAddr>, host_port: u16, container: &Container, protocol: Protocol) -> PortMap {
-    let container_ip = container.endpoint.address;
-    PortMap { host_ip: host_ip.into(), host_port, container_ip, container_port: 80, protocol }
+    let host_ip = host_ip.into();
+    let container_ip = if host_ip.is_ipv4() { container.v4() } else { container.v6() };
+    PortMap { host_ip, host_port, container_ip, container_port: 80, protocol }
 }
 
 /// Serves TCP for ever: each client is told the server's name and its own address.
 pub fn serve(netns: BorrowedFd<'_>, address: impl Into<IpAddr> + Send, port: u16, name: &'static str) {
     let listener = within(netns, || TcpListener::bind((address.into(), port)).unwrap());
     serve_on(listener, name);
+}
+
+/// Serves on the host, by IPv6 and IPv4.
+pub fn serve_here6(port: u16, name: &'static str) {
+    serve_on(TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, port)).unwrap(), name);
 }
 
 /// Serves on the host.
@@ -127,7 +151,15 @@ fn serve_on(listener: TcpListener, name: &'static str) {
 
 /// Serves UDP for ever: each datagram is answered with the server's name and the sender's address.
 pub fn serve_udp(netns: BorrowedFd<'_>, port: u16, name: &'static str) {
-    let socket = within(netns, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+    serve_udp_on(within(netns, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()), name);
+}
+
+/// The same by IPv6.
+pub fn serve_udp6(netns: BorrowedFd<'_>, port: u16, name: &'static str) {
+    serve_udp_on(within(netns, || UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, port)).unwrap()), name);
+}
+
+fn serve_udp_on(socket: UdpSocket, name: &'static str) {
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((_, from)) = socket.recv_from(&mut buffer) {
@@ -174,11 +206,15 @@ pub fn is_silent_from(netns: &impl AsFd, address: impl Into<IpAddr> + Send, port
 }
 
 /// One datagram and its answer.
-pub fn ask_udp(socket: &UdpSocket, to: (Ipv4Addr, u16), patience: Duration) -> Option<String> {
+pub fn ask_udp(
+    socket: &UdpSocket,
+    to: (impl Into<IpAddr> + Copy, u16),
+    patience: Duration,
+) -> Option<String> {
     socket.set_read_timeout(Some(patience)).unwrap();
     // An ICMP error of an earlier datagram may be waiting.
     for _ in 0..3 {
-        if socket.send_to(b"?", to).is_ok() {
+        if socket.send_to(b"?", (to.0.into(), to.1)).is_ok() {
             break;
         }
     }

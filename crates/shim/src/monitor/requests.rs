@@ -30,6 +30,7 @@ impl Monitor {
             Request::Hold { netns, ports, mounts } => {
                 self.hold(asked, netns, (usize::from(ports), usize::from(mounts)), fds)
             }
+            Request::Publish { ports } => self.lead_ports(asked, &ports, fds),
             Request::Resolve { folder, file, inside } => self.resolve(asked, folder, file, inside, fds),
             Request::Create => self.create(asked),
             Request::Start => self.start(asked),
@@ -72,6 +73,22 @@ impl Monitor {
         self.ports.hold(fds.by_ref().take(ports).collect());
         self.trees.extend(fds);
         self.respond(asked, &Response::Done);
+    }
+
+    fn lead_ports(&mut self, asked: Asked, ports: &[crate::config::Port], fds: Vec<OwnedFd>) {
+        if !self.task.is_running() {
+            return self.fail(asked, FailureKind::NotRunning, "the container does not run");
+        }
+        let held = self.ports.len() + fds.len();
+        if ports.len() != held {
+            let text = format!("{held} sockets are held where {} ports are told", ports.len());
+            return self.fail(asked, FailureKind::Invalid, text);
+        }
+        self.ports.hold(fds);
+        match self.ports.serve(&self.poller, ports) {
+            Ok(()) => self.respond(asked, &Response::Done),
+            Err(e) => self.fail(asked, FailureKind::Internal, e.to_string()),
+        }
     }
 
     fn resolve(&mut self, asked: Asked, folder: PathBuf, file: String, inside: bool, fds: Vec<OwnedFd>) {

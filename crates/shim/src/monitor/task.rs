@@ -230,7 +230,7 @@ impl Monitor {
     /// Parses the configuration, makes the cgroup and clones init.
     fn begin_create(&mut self) -> Result<Creating, Failure> {
         let mut config = self.load_config()?;
-        check_supported(&self.settings.ports, &config.spec)?;
+        check_supported(&config.spec)?;
         let missing = self.settings.ports.len() - self.ports.len();
         let trees = std::mem::take(&mut self.trees);
         let missing = missing + (self.settings.mounts.len() - trees.len());
@@ -294,7 +294,7 @@ impl Monitor {
         let Stage::Created(mut created) = std::mem::take(&mut self.task.stage) else { return };
         // Before the gate opens: published ports answer from the first moment of the program, and one that cannot
         // be listened on is found out before anything runs.
-        let listening = self.ports.listen(&self.poller, &self.settings.ports).map_err(|e| failure_of(&e));
+        let listening = self.ports.serve(&self.poller, &self.settings.ports).map_err(|e| failure_of(&e));
         let started = listening.and_then(|()| {
             let starting = created.start().map_err(|e| runtime_failure(&e))?;
             self.poller.add(starting.as_fd(), Event::Task, Readiness::IN).map_err(|e| failure_of(&e))?;
@@ -442,10 +442,8 @@ impl Monitor {
 }
 
 /// Refuses by name what this shim does not do.
-fn check_supported(ports: &[config::Port], spec: &Spec) -> Result<(), Failure> {
-    let what = if ports.iter().any(|p| p.proto == config::Proto::Udp && p.splice_to.is_some()) {
-        "splice_to of a UDP port"
-    } else if spec.hooks.as_ref().is_some_and(|h| !h.poststop.is_empty()) {
+fn check_supported(spec: &Spec) -> Result<(), Failure> {
+    let what = if spec.hooks.as_ref().is_some_and(|h| !h.poststop.is_empty()) {
         "poststop hooks"
     } else {
         return Ok(());

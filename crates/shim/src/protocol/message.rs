@@ -40,6 +40,12 @@ pub enum Request {
     /// Let init go on. Answer: `Started` once `execve` succeeded. On failure nothing is left behind and the
     /// shim ends.
     Start,
+    /// While the container runs: its published ports lead elsewhere. Descriptors are new sockets that are held from now
+    /// on, behind those that are. Answer: `Done`.
+    Publish {
+        /// One for each socket that is held then, in their order.
+        ports: Vec<crate::config::Port>,
+    },
     /// A new stream socket for the main process. Answer: `Attached` with one descriptor: raw bytes for a
     /// terminal, else stdcopy frames (8-byte headers) from the shim; what is written to it is stdin and
     /// `shutdown(SHUT_WR)` ends stdin.

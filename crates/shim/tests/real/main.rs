@@ -507,6 +507,62 @@ fn ipv6_is_spliced_to_the_container() {
     assert!(std::net::TcpStream::connect(address).is_err(), "listens after the exit");
 }
 
+/// Published ports lead elsewhere while the container runs: TCP and datagrams, held only, and served again.
+#[test]
+fn ports_lead_elsewhere() {
+    use shim::config::{Port, Proto};
+    use std::net::{SocketAddr, UdpSocket};
+    use std::os::fd::AsFd;
+    let place = Place::new();
+    let echo = |name: &'static str| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let _ = socket.send_to(format!("{name} {text}").as_bytes(), from);
+            }
+        });
+        address
+    };
+    let (one, two) = (echo("one"), echo("two"));
+    let mut c = place.launch(&Wanted::args(&["sleep", "600"]));
+    place.start(&mut c);
+    let held = UdpSocket::bind("[::1]:0").unwrap();
+    let address = held.local_addr().unwrap();
+    let port = |splice_to: Option<SocketAddr>| Request::Publish {
+        ports: vec![Port { proto: Proto::Udp, splice_to }],
+    };
+    assert!(
+        c.call(&Request::Publish { ports: Vec::new() }, &[held.as_fd()], LIMIT).is_err(),
+        "one is missing"
+    );
+    c.call(&port(Some(one)), &[held.as_fd()], LIMIT).unwrap();
+    drop(held);
+    let clients: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind("[::1]:0").unwrap()).collect();
+    let ask = |client: &UdpSocket, word: &str| {
+        client.connect(address).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.send(word.as_bytes()).unwrap();
+        let mut buffer = [0; 64];
+        let length = client.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    for (n, client) in clients.iter().enumerate() {
+        assert_eq!(ask(client, &n.to_string()), format!("one {n}"));
+    }
+    c.call(&port(Some(two)), &[], LIMIT).unwrap();
+    assert_eq!(ask(&clients[0], "again"), "two again");
+    c.call(&port(None), &[], LIMIT).unwrap();
+    assert!(UdpSocket::bind(address).is_err(), "still held");
+    c.call(&port(Some(one)), &[], LIMIT).unwrap();
+    assert_eq!(ask(&clients[1], "back"), "one back");
+    c.call(&Request::Kill { signal: 9, all: false, exec_id: None }, &[], LIMIT).unwrap();
+    exited(&place, &mut c);
+    UdpSocket::bind(address).unwrap();
+}
+
 /// A starter that is killed before the program ran takes the container with it; one that is killed later does not.
 #[test]
 fn a_starter_that_dies_before_the_program_ran() {

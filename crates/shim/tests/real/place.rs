@@ -179,8 +179,10 @@ impl Place {
             None if wanted.exit_command => shell(&touch),
             None => Vec::new(),
         };
-        let port =
-            |(_, target): &(OwnedFd, SocketAddrV4)| Port { proto: Proto::Tcp, splice_to: Some(*target) };
+        let port = |(_, target): &(OwnedFd, SocketAddrV4)| Port {
+            proto: Proto::Tcp,
+            splice_to: Some((*target).into()),
+        };
         let settings = Settings {
             version: VERSION,
             id: "test".into(),
