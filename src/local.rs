@@ -72,13 +72,15 @@ fn daemon(args: &[OsString]) -> i32 {
             return Err(format!("tare daemon takes no arguments, but was given {word:?}"));
         }
         if setup.flags.validate {
-            engine::settings::load(&setup.flags.source).map_err(|e| e.to_string())?;
+            let settings = engine::settings::load(&setup.flags.source).map_err(|e| e.to_string())?;
+            let hosts: Vec<&str> = settings.list("hosts").collect();
+            daemon::doors(&hosts, std::path::Path::new("/run/tare")).map_err(|e| e.to_string())?;
             // On stderr, as dockerd's.
             return writeln!(std::io::stderr(), "configuration OK").map_err(|e| e.to_string());
         }
         need_root()?;
         let engine = engine::Engine::open(setup.engine(true)?).map_err(|e| e.to_string())?;
-        daemon::main(engine)
+        daemon::main(engine, &setup.flags.source)
     })
 }
 

@@ -14,6 +14,14 @@ on_each_engine!(
         "default-address-pools": [{"base": "10.8.0.0/16", "size": 24}],
         "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1300"}}}"#,
     calls_are_filtered_by_a_file with r#"{"seccomp-profile": "/etc/no-mkdir.json"}"#,
+    registries_are_as_they_are_set with r#"{
+        "insecure-registries": ["reg.test:5001"], "registry-mirrors": ["http://127.0.0.1:5000"],
+        "proxies": {"http-proxy": "http://127.0.0.1:1", "https-proxy": "http://u:p@127.0.0.1:1", "no-proxy": "10.0.0.0/8"},
+        "max-concurrent-downloads": 1, "max-concurrent-uploads": 1, "max-download-attempts": 1,
+        "host-gateway-ip": "10.11.12.13", "cdi-spec-dirs": ["/run/specs"]}"#,
+    a_machine_is_as_it_is_set with r#"{
+        "userland-proxy": false, "ip-forward": false, "features": {"cdi": false}, "storage-driver": "overlayfs",
+        "default-runtime": "runc", "exec-opts": ["native.cgroupdriver=cgroupfs"], "live-restore": true}"#,
     nothing_is_filtered with r#"{"seccomp-profile": "unconfined", "log-driver": "none"}"#,
 );
 
@@ -117,4 +125,45 @@ fn nothing_is_filtered(host: &TestHost, engine: Engine) {
     let logs = host.cli(engine, &["logs", "box"]);
     assert!(logs.both().contains("configured logging driver does not support reading"), "{logs}");
     assert_eq!(run(host, engine, &["--log-driver", "json-file"], "echo said"), "said");
+}
+
+fn registries_are_as_they_are_set(host: &TestHost, engine: Engine) {
+    let info = |template: &str| host.cli(engine, &["info", "-f", template]).ok().trim().to_owned();
+    assert_eq!(info("{{json .RegistryConfig.Mirrors}}"), r#"["http://127.0.0.1:5000/"]"#);
+    assert_eq!(info(r#"{{(index .RegistryConfig.IndexConfigs "reg.test:5001").Secure}}"#), "false");
+    assert_eq!(
+        info("{{.HTTPProxy}} {{.HTTPSProxy}} {{.NoProxy}}"),
+        "http://127.0.0.1:1 http://xxxxx:xxxxx@127.0.0.1:1 10.0.0.0/8"
+    );
+    assert_eq!(info("{{json .CDISpecDirs}}"), r#"["/run/specs"]"#);
+    // The mirror has what Docker Hub would be asked for, which cannot be reached from here.
+    for line in [
+        "$E pull -q 127.0.0.1:5000/busybox && $E tag 127.0.0.1:5000/busybox 127.0.0.1:5000/library/busybox",
+        "$E push -q 127.0.0.1:5000/library/busybox && $E rmi -f $($E images -q)",
+        "$E pull -q busybox:latest",
+    ] {
+        host.sh_with(engine, line).ok();
+    }
+    let pull = host.cli(engine, &["pull", "reg.test:5002/some/image"]);
+    assert!(pull.both().contains("proxyconnect tcp: dial tcp 127.0.0.1:1"), "{pull}");
+    let gateway =
+        ["run", "--rm", "--add-host", "up:host-gateway", "busybox:latest", "grep", "up", "/etc/hosts"];
+    assert_eq!(host.cli(engine, &gateway).ok().trim(), "10.11.12.13\tup");
+}
+
+/// What is one installation's own: no proxy, no forwarding, no devices by name.
+fn a_machine_is_as_it_is_set(host: &TestHost, engine: Engine) {
+    if !engine.is_tare() {
+        return;
+    }
+    host.sh("echo 0 > /proc/sys/net/ipv4/ip_forward").ok();
+    host.cli(engine, &["run", "-d", "--name", "box", "--init", "-p", "80", BUSYBOX, "sleep", "1000"]).ok();
+    assert_eq!(host.cli(engine, &["port", "box"]).ok().lines().count(), 1);
+    assert_eq!(host.read("/proc/sys/net/ipv4/ip_forward").trim(), "0");
+    assert_eq!(host.cli(engine, &["exec", "box", "cat", "/proc/1/comm"]).ok().trim(), "docker-init");
+    let info = host.cli(
+        engine,
+        &["info", "-f", "{{len .CDISpecDirs}} {{.Driver}} {{.DefaultRuntime}} {{.LiveRestoreEnabled}}"],
+    );
+    assert_eq!(info.ok().trim(), "0 overlayfs runc true");
 }

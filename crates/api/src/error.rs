@@ -51,6 +51,9 @@ pub enum Error {
     /// JSON of another shape than expected.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The header that tells of a path in a container is not there, or not readable.
+    #[error("unable to decode container path stat header")]
+    PathStat,
     /// The request cannot be put into HTTP: a name or header with control characters.
     #[error("the request cannot be sent")]
     Request(#[from] http::Error),

@@ -8,6 +8,7 @@
 //!
 //! This crate does not know the engine, the router, the environment or the terminal.
 
+pub mod archive_calls;
 pub mod calls;
 pub mod container;
 pub mod event;
@@ -26,6 +27,7 @@ pub mod stdcopy;
 pub mod stream;
 pub mod system;
 pub mod transport;
+pub mod usage;
 pub mod version;
 pub mod volume;
 

@@ -127,6 +127,16 @@ go_struct! {
         warnings: Option<Vec<String>> => "Warnings",
     }
 
+    /// What `X-Docker-Container-Path-Stat` says, in base64: a path in a container.
+    pub struct PathStat = "container.PathStat" {
+        name: String => "name",
+        size: i64 => "size",
+        /// Go's `fs.FileMode`.
+        mode: u32 => "mode",
+        mtime: String => "mtime",
+        link_target: String => "linkTarget",
+    }
+
     /// One line of `GET /containers/{id}/changes`.
     pub struct FilesystemChange = "container.FilesystemChange" {
         path: String => "Path",

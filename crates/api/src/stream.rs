@@ -116,13 +116,20 @@ pub struct ByteStream {
     lease: Lease,
     framing: Framing,
     beginning_lost: bool,
+    headers: http::HeaderMap,
 }
 
 impl ByteStream {
+    /// A header of the answer.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     pub(crate) fn new(response: http::Response<Incoming>, lease: Lease) -> ByteStream {
         let framing = Framing::of(response.headers());
         let beginning_lost = response.headers().contains_key(BEGINNING_LOST);
-        ByteStream { body: response.into_body(), lease, framing, beginning_lost }
+        let (parts, body) = response.into_parts();
+        ByteStream { body, lease, framing, beginning_lost, headers: parts.headers }
     }
 
     /// Whether the engine says that what came first is not kept any more.

@@ -1,7 +1,10 @@
 //! What each command does: one module for each kind, all against [`api::Client`].
 
+mod cp;
+mod df;
 mod events;
 mod exec;
+mod export;
 mod history;
 mod image;
 mod inspect;
@@ -98,6 +101,10 @@ async fn perform(action: Action, session: &Session<'_>, parsed: &Parsed) -> Resu
         Action::Logout => login::logout(session, parsed),
         Action::Search => search::search(session, parsed).await,
         Action::Info => system::info(session, parsed).await,
+        Action::Cp => cp::cp(session, parsed).await,
+        Action::Commit => export::commit(session, parsed).await,
+        Action::Df => df::df(session, parsed).await,
+        Action::Export => export::export(session, parsed).await,
         Action::Diff => lookup::diff(session, parsed).await,
         Action::Update => update::update(session, parsed).await,
         Action::Stats => stats::stats(session, parsed).await,

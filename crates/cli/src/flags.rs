@@ -4,6 +4,7 @@
 
 pub mod checks;
 pub mod container;
+pub mod files;
 pub mod image;
 pub mod image_commands;
 pub mod life;
@@ -71,6 +72,10 @@ pub enum Action {
     Stats,
     ContainerPrune,
     Diff,
+    Commit,
+    Cp,
+    Df,
+    Export,
 }
 
 /// Text of `--format` for commands that print one object.
@@ -345,12 +350,12 @@ const CONTAINER: Cmd = Command {
     about: "Manage containers",
     commands: &[
         ATTACH,
-        later("commit", "Create a new image from a container's changes"),
-        later("cp", "Copy files/folders between a container and the local filesystem"),
+        files::COMMIT,
+        files::CP,
         CREATE,
         life::DIFF,
         EXEC,
-        later("export", "Export a container's filesystem as a tar archive"),
+        files::EXPORT,
         Command {
             flags: &[task::INSPECT],
             ..command(
@@ -413,7 +418,7 @@ const SYSTEM: Cmd = Command {
     name: "system",
     about: "Manage Docker",
     commands: &[
-        later("df", "Show docker disk usage"),
+        files::DF,
         later(
             "dial-stdio",
             "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
@@ -437,18 +442,18 @@ pub static ROOT: Cmd = Command {
         later("builder", "Manage builds"),
         later("buildx", "Docker Buildx"),
         later("checkpoint", "Manage checkpoints"),
-        later("commit", "Create a new image from a container's changes"),
+        files::COMMIT,
         COMPLETION,
         later("compose", "Define and run multi-container applications"),
         later("config", "Manage Swarm configs"),
         CONTAINER,
         later("context", "Manage contexts"),
-        later("cp", "Copy files/folders between a container and the local filesystem"),
+        files::CP,
         CREATE,
         life::DIFF,
         life::EVENTS,
         EXEC,
-        later("export", "Export a container's filesystem as a tar archive"),
+        files::EXPORT,
         image_commands::HISTORY,
         IMAGE,
         IMAGES,

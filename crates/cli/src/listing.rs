@@ -9,6 +9,7 @@ pub mod images;
 pub mod networks;
 pub mod stats;
 pub mod tree;
+pub mod usage;
 pub mod volumes;
 
 use std::rc::Rc;

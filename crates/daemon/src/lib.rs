@@ -15,13 +15,15 @@ mod endpoints;
 pub mod flags;
 mod hangup;
 mod listen;
+mod log;
 mod reply;
 mod route;
 mod server;
+mod service;
 mod trace;
 mod wire;
 
-pub use listen::{Error, bind, main, run, sockets};
+pub use listen::{Door, Error, bind, doors, main, run};
 pub use server::{Blocking, Router};
 
 /// A way to an engine in this process, for [`api::Client`]. Calls on it need a tokio runtime.

@@ -13,6 +13,8 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::ApiVersion;
+use engine::settings::Source;
 use engine::{Engine, Lock};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::server::{Blocking, Router};
+use crate::service::PidFile;
 
 /// The group whose members may use the socket.
 const GROUP: &str = "tare";
@@ -27,6 +30,8 @@ const GROUP: &str = "tare";
 const MAX_CONNECTIONS: usize = 1024;
 /// How long requests under way may take when the daemon shall end. Streams (logs, attach) are cut then.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// The same where `shutdown-timeout` is negative: no bound, says dockerd.
+const LONG_FAREWELL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The kernel's bound on the queue of clients that were not accepted yet.
 const BACKLOG: i32 = 512;
 /// The longest path `sun_path` holds, with its terminating zero.
@@ -58,6 +63,49 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A group that nobody knows.
+    #[error("can't create unix socket {path}: group {group} not found")]
+    Group {
+        /// Where.
+        path: PathBuf,
+        /// Its name.
+        group: String,
+    },
+    /// Nobody has given sockets.
+    #[error("no sockets found via socket activation: make sure the service was started by systemd")]
+    NothingGiven,
+    /// It was not among those that were given.
+    #[error("no socket fd://{0} was given by the service manager")]
+    NotGiven(String),
+    /// What was given is of no use.
+    #[error("descriptor {number}, which the service manager has given")]
+    Given {
+        /// Which.
+        number: i32,
+        /// Why.
+        source: io::Error,
+    },
+    /// A daemon with this file lives.
+    #[error(
+        "failed to start daemon, ensure tare is not running or delete {path}: process with PID {pid} is still running"
+    )]
+    Running {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is.
+        pid: u32,
+    },
+    /// The file cannot be written.
+    #[error("failed to start daemon: write {path}")]
+    PidFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The environment asks for what cannot be.
+    #[error("invalid DOCKER_MIN_API_VERSION: {0}")]
+    MinVersion(String),
     /// The runtime, or signals, cannot be had.
     #[error("{0}")]
     Runtime(&'static str, #[source] io::Error),
@@ -66,17 +114,27 @@ pub enum Error {
     Engine(#[from] engine::Error),
 }
 
+/// Where the daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door {
+    /// A unix socket of its own.
+    Unix(PathBuf),
+    /// Sockets of the service manager: what stands after `fd://`.
+    Given(String),
+}
+
 /// Where to listen: the `hosts` of the settings, by default `tare.sock` in the run root.
-pub fn sockets(hosts: &[&str], run_root: &Path) -> Result<Vec<PathBuf>, Error> {
+pub fn doors(hosts: &[&str], run_root: &Path) -> Result<Vec<Door>, Error> {
     match hosts {
-        [] => Ok(vec![run_root.join("tare.sock")]),
-        hosts => hosts.iter().map(|host| socket_path(host)).collect(),
+        [] => Ok(vec![Door::Unix(run_root.join("tare.sock"))]),
+        hosts => hosts.iter().map(|host| door(host)).collect(),
     }
 }
 
-fn socket_path(host: &str) -> Result<PathBuf, Error> {
+fn door(host: &str) -> Result<Door, Error> {
     match host.split_once("://") {
-        Some(("unix", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        Some(("unix", path)) if path.starts_with('/') => Ok(Door::Unix(PathBuf::from(path))),
+        Some(("fd", which)) => Ok(Door::Given(which.to_owned())),
         Some(("tcp" | "http" | "https", _)) => Err(Error::Tcp(host.to_owned())),
         _ => Err(Error::Address(host.to_owned())),
     }
@@ -92,7 +150,7 @@ pub struct Listening {
 }
 
 /// Binds a socket. One that nobody listens on any more is replaced.
-pub fn bind(path: &Path, run_root: &Path) -> Result<Listening, Error> {
+pub fn bind(path: &Path, run_root: &Path, group: Option<&str>) -> Result<Listening, Error> {
     let failed = |call| move |source: io::Error| Error::Socket { path: path.to_owned(), call, source };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::Address(path.display().to_string()));
@@ -108,8 +166,15 @@ pub fn bind(path: &Path, run_root: &Path) -> Result<Listening, Error> {
     }
     remove_stale(path, &short)?;
     let socket = bind_listen(&short).map_err(failed("bind"))?;
-    if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default()) {
-        std::os::unix::fs::chown(path, None, Some(group)).map_err(failed("chown"))?;
+    let known = group_id(&fs::read_to_string("/etc/group").unwrap_or_default(), group.unwrap_or(GROUP));
+    match (known, group) {
+        (Some(known), _) => std::os::unix::fs::chown(path, None, Some(known)).map_err(failed("chown"))?,
+        // Nobody is let in that was not meant: who names a group is told that there is none.
+        (None, Some(group)) => {
+            let _ = fs::remove_file(path);
+            return Err(Error::Group { path: path.to_owned(), group: group.to_owned() });
+        }
+        (None, None) => {}
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed("chmod"))?;
     Ok(Listening { listener: socket, claim })
@@ -161,19 +226,22 @@ fn bind_listen(path: &Path) -> io::Result<StdListener> {
 }
 
 /// The group's number, read from the file: a static program has no name service.
-fn group_id(text: &str) -> Option<u32> {
-    text.lines().find_map(|line| {
+fn group_id(text: &str, group: &str) -> Option<u32> {
+    let named = text.lines().find_map(|line| {
         let mut fields = line.split(':');
-        if fields.next() != Some(GROUP) {
+        if fields.next() != Some(group) {
             return None;
         }
         fields.nth(1)?.parse().ok()
-    })
+    });
+    named.or_else(|| group.parse().ok())
 }
 
-/// Runs the daemon until SIGTERM or SIGINT: takes its sockets, takes over the running containers.
-pub fn main(engine: Engine) -> Result<(), String> {
-    serve(engine).map_err(|error| {
+/// Runs the daemon until SIGTERM or SIGINT: takes its sockets, takes over the running containers. `source` is where
+/// its settings came from: SIGHUP reads them again.
+pub fn main(engine: Engine, source: &Source) -> Result<(), String> {
+    crate::log::begin(&engine.settings());
+    serve(engine, source).map_err(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
@@ -184,14 +252,29 @@ pub fn main(engine: Engine) -> Result<(), String> {
     })
 }
 
-fn serve(engine: Engine) -> Result<(), Error> {
+fn serve(engine: Engine, source: &Source) -> Result<(), Error> {
     let settings = engine.settings();
+    let oldest = oldest_version(std::env::var("DOCKER_MIN_API_VERSION").ok().as_deref())?;
+    let farewell = match settings.number("shutdown-timeout") {
+        None => FAREWELL,
+        Some(seconds) => u64::try_from(seconds).map_or(LONG_FAREWELL, Duration::from_secs),
+    };
     let hosts: Vec<&str> = settings.list("hosts").collect();
-    let paths = sockets(&hosts, &engine.options().run_root)?;
     let run_root = engine.options().run_root.clone();
-    let listeners = paths.iter().map(|path| bind(path, &run_root)).collect::<Result<Vec<_>, _>>()?;
-    // Held until the sockets are gone.
-    let (listeners, _claims): (Vec<_>, Vec<_>) = listeners.into_iter().map(|l| (l.listener, l.claim)).unzip();
+    let (mut listeners, mut claims, mut paths) = (Vec::new(), Vec::new(), Vec::new());
+    for door in doors(&hosts, &run_root)? {
+        match door {
+            Door::Unix(path) => {
+                let bound = bind(&path, &run_root, settings.text("group"))?;
+                listeners.push(bound.listener);
+                // Held until the sockets are gone.
+                claims.push(bound.claim);
+                paths.push(path);
+            }
+            Door::Given(which) => listeners.extend(crate::service::given(&which)?),
+        }
+    }
+    let _pid_file = settings.text("pidfile").map(|path| PidFile::write(Path::new(path))).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -204,24 +287,18 @@ fn serve(engine: Engine) -> Result<(), Error> {
             .map(UnixListener::from_std)
             .collect::<io::Result<Vec<_>>>()
             .map_err(|e| Error::Runtime("the sockets cannot be waited on", e))?;
-        let mut term =
-            signal(SignalKind::terminate()).map_err(|e| Error::Runtime("SIGTERM cannot be caught", e))?;
-        let mut int =
-            signal(SignalKind::interrupt()).map_err(|e| Error::Runtime("SIGINT cannot be caught", e))?;
+        let signals = Signals::catch()?;
         for path in &paths {
-            tracing::info!(socket = %path.display(), "API listens");
+            tracing::info!(socket = %path.display(), "API listen on");
         }
-        run(Router::new(engine, Blocking::Threads), listeners, async {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-        })
-        .await;
+        crate::service::notify("READY=1");
+        let router = Router::new(engine.clone(), Blocking::Threads).with_oldest(oldest);
+        run(router, listeners, signals.until_the_end(&engine, source), farewell).await;
         Ok(())
     });
+    crate::service::notify("STOPPING=1");
     // Blocking calls under way must not hold up the end.
-    runtime.shutdown_timeout(FAREWELL);
+    runtime.shutdown_timeout(farewell);
     for path in &paths {
         // Still ours: nobody else can have bound here. Another engine finds out by itself that nobody listens.
         let _ = fs::remove_file(path);
@@ -229,8 +306,72 @@ fn serve(engine: Engine) -> Result<(), Error> {
     result
 }
 
+/// dockerd's checks and texts.
+fn oldest_version(asked: Option<&str>) -> Result<ApiVersion, Error> {
+    let invalid = |why: String| Err(Error::MinVersion(why));
+    let Some(text) = asked else { return Ok(ApiVersion::OLDEST) };
+    match text.parse::<ApiVersion>() {
+        _ if text.is_empty() => invalid("value is empty".to_owned()),
+        _ if text.starts_with(['v', 'V']) => {
+            invalid("API version must be provided without \"v\" prefix".to_owned())
+        }
+        Ok(version) if version < ApiVersion::OLDEST => {
+            invalid(format!("minimum supported API version is {}: {text}", ApiVersion::OLDEST))
+        }
+        Ok(version) if version > ApiVersion::NEWEST => {
+            invalid(format!("maximum supported API version is {}: {text}", ApiVersion::NEWEST))
+        }
+        Ok(version) => Ok(version),
+        Err(error) => invalid(error.to_string()),
+    }
+}
+
+struct Signals {
+    end: [tokio::signal::unix::Signal; 2],
+    reload: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Signals, Error> {
+        let one = |kind, what| signal(kind).map_err(|e| Error::Runtime(what, e));
+        Ok(Signals {
+            end: [
+                one(SignalKind::terminate(), "SIGTERM cannot be caught")?,
+                one(SignalKind::interrupt(), "SIGINT cannot be caught")?,
+            ],
+            reload: one(SignalKind::hangup(), "SIGHUP cannot be caught")?,
+        })
+    }
+
+    async fn until_the_end(mut self, engine: &Engine, source: &Source) {
+        let [term, int] = &mut self.end;
+        loop {
+            tokio::select! {
+                _ = term.recv() => return,
+                _ = int.recv() => return,
+                _ = self.reload.recv() => reload(engine, source),
+            }
+        }
+    }
+}
+
+fn reload(engine: &Engine, source: &Source) {
+    tracing::info!("Got signal to reload configuration");
+    crate::service::notify_reloading();
+    match engine.reload(source) {
+        Ok(()) => crate::log::set(&engine.settings()),
+        Err(error) => tracing::error!(%error, "Error reloading configuration"),
+    }
+    crate::service::notify("READY=1");
+}
+
 /// Serves every client of the listeners until `shutdown`, then gives requests under way a moment.
-pub async fn run(router: Router, listeners: Vec<UnixListener>, shutdown: impl Future<Output = ()>) {
+pub async fn run(
+    router: Router,
+    listeners: Vec<UnixListener>,
+    shutdown: impl Future<Output = ()>,
+    farewell: Duration,
+) {
     let places = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (sender, mut accepted) = tokio::sync::mpsc::channel(1);
     let mut doors = JoinSet::new();
@@ -254,7 +395,7 @@ pub async fn run(router: Router, listeners: Vec<UnixListener>, shutdown: impl Fu
         }
     }
     doors.abort_all();
-    let ended = tokio::time::timeout(FAREWELL, async { while clients.join_next().await.is_some() {} }).await;
+    let ended = tokio::time::timeout(farewell, async { while clients.join_next().await.is_some() {} }).await;
     if ended.is_err() {
         tracing::info!(left = clients.len(), "clients were cut off");
     }
@@ -314,9 +455,9 @@ mod tests {
                 ),
             ),
         ] {
-            let got = sockets(hosts, root).map_err(|e| e.to_string());
+            let got = doors(hosts, root).map_err(|e| e.to_string());
             let expected = expected
-                .map(|paths| paths.into_iter().map(PathBuf::from).collect::<Vec<_>>())
+                .map(|paths| paths.into_iter().map(|p| Door::Unix(p.into())).collect::<Vec<_>>())
                 .map_err(str::to_owned);
             assert_eq!(got, expected, "{hosts:?}");
         }
@@ -324,23 +465,40 @@ mod tests {
 
     #[test]
     fn groups() {
-        assert_eq!(group_id("root:x:0:\ntare:x:991:a,b\n"), Some(991));
-        assert_eq!(group_id("tare2:x:1:\nxtare:x:2:\ntare:x:y:\n"), None);
+        assert_eq!(group_id("root:x:0:\ntare:x:991:a,b\n", "tare"), Some(991));
+        assert_eq!(group_id("tare2:x:1:\nxtare:x:2:\ntare:x:y:\n", "tare"), None);
+        assert_eq!(group_id("", "12"), Some(12));
+    }
+
+    #[test]
+    fn the_oldest_version_is_within_ours() {
+        for (asked, expected) in [
+            (None, Ok("1.24")),
+            (Some("1.40"), Ok("1.40")),
+            (Some(""), Err("value is empty")),
+            (Some("v1.40"), Err("API version must be provided without \"v\" prefix")),
+            (Some("1.20"), Err("minimum supported API version is 1.24: 1.20")),
+            (Some("1.99"), Err("maximum supported API version is 1.51: 1.99")),
+        ] {
+            let got = oldest_version(asked).map(|v| v.to_string()).map_err(|e| e.to_string());
+            let expected = expected.map(str::to_owned);
+            assert_eq!(got, expected.map_err(|why| format!("invalid DOCKER_MIN_API_VERSION: {why}")));
+        }
     }
 
     #[test]
     fn only_a_dead_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
-        let first = bind(&path, folder.path()).unwrap();
+        let first = bind(&path, folder.path(), None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(bind(&path, folder.path()), Err(Error::InUse(_))));
+        assert!(matches!(bind(&path, folder.path(), None), Err(Error::InUse(_))));
         drop(first);
-        let second = bind(&path, folder.path()).unwrap();
+        let second = bind(&path, folder.path(), None).unwrap();
         drop(second);
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(bind(&file, folder.path()), Err(Error::NotASocket(_))));
+        assert!(matches!(bind(&file, folder.path(), None), Err(Error::NotASocket(_))));
     }
 
     #[test]
@@ -348,8 +506,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("x".repeat(100)).join("y".repeat(100));
         let path = deep.join("a.sock");
-        let _first = bind(&path, folder.path()).unwrap();
-        assert!(matches!(bind(&path, folder.path()), Err(Error::InUse(_))));
+        let _first = bind(&path, folder.path(), None).unwrap();
+        assert!(matches!(bind(&path, folder.path(), None), Err(Error::InUse(_))));
     }
 
     /// A socket file that a killed engine left is replaced by exactly one of those that race for it, and the one
@@ -366,7 +524,7 @@ mod tests {
                 let tries = (0..4).map(|_| {
                     scope.spawn(|| {
                         start.wait();
-                        bind(&path, folder.path())
+                        bind(&path, folder.path(), None)
                     })
                 });
                 tries.collect::<Vec<_>>().into_iter().map(|t| t.join().unwrap()).collect()
@@ -384,10 +542,10 @@ mod tests {
     fn a_claim_is_enough() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
-        let first = bind(&path, folder.path()).unwrap();
+        let first = bind(&path, folder.path(), None).unwrap();
         drop(first.listener);
-        assert!(matches!(bind(&path, folder.path()), Err(Error::InUse(_))));
+        assert!(matches!(bind(&path, folder.path(), None), Err(Error::InUse(_))));
         drop(first.claim);
-        bind(&path, folder.path()).unwrap();
+        bind(&path, folder.path(), None).unwrap();
     }
 }

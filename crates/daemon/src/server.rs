@@ -54,6 +54,7 @@ struct Inner {
     blocking: Blocking,
     server: HeaderValue,
     stories: Stories,
+    oldest: ApiVersion,
 }
 
 impl Router {
@@ -61,7 +62,21 @@ impl Router {
     pub fn new(engine: Engine, blocking: Blocking) -> Router {
         let server = format!("Docker/{} (linux)", engine.options().version);
         let server = HeaderValue::from_str(&server).unwrap_or(HeaderValue::from_static("Docker (linux)"));
-        Router(Arc::new(Inner { engine, blocking, server, stories: Stories::default() }))
+        let stories = Stories::default();
+        Router(Arc::new(Inner { engine, blocking, server, stories, oldest: ApiVersion::OLDEST }))
+    }
+
+    /// The same, that refuses versions older than this one.
+    #[must_use]
+    pub fn with_oldest(self, oldest: ApiVersion) -> Router {
+        let Inner { engine, blocking, server, .. } = &*self.0;
+        let (engine, server) = (engine.clone(), server.clone());
+        Router(Arc::new(Inner { engine, blocking: *blocking, server, stories: Stories::default(), oldest }))
+    }
+
+    /// The oldest version that is served.
+    pub(crate) fn oldest(&self) -> ApiVersion {
+        self.0.oldest
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -167,7 +182,7 @@ impl Router {
             return reply::refused(&Refusal::new(StatusCode::NOT_FOUND, "page not found"));
         };
         let name = name.to_owned();
-        let mut answer = match checked_version(version) {
+        let mut answer = match checked_version(version, self.0.oldest) {
             Err(refusal) if is_ancient(version) => reply::plain_error(&refusal),
             Err(refusal) => reply::refused(&refusal),
             Ok(version) => {
@@ -238,9 +253,9 @@ fn redirect(path: &str, query: Option<&str>) -> Reply {
 }
 
 /// The version a request asks for; ours when it asks for none.
-fn checked_version(asked: Option<&str>) -> Result<ApiVersion, Refusal> {
+fn checked_version(asked: Option<&str>, oldest: ApiVersion) -> Result<ApiVersion, Refusal> {
     let Some(text) = asked else { return Ok(ApiVersion::NEWEST) };
-    let (oldest, newest) = (ApiVersion::OLDEST, ApiVersion::NEWEST);
+    let newest = ApiVersion::NEWEST;
     let numbers = version_numbers(text);
     if numbers < vec![u64::from(oldest.major), u64::from(oldest.minor)] {
         return Err(Refusal::bad_request(format!(
@@ -283,9 +298,9 @@ mod tests {
 
     #[test]
     fn versions_are_refused_in_dockers_words() {
-        assert_eq!(checked_version(None).unwrap(), ApiVersion::NEWEST);
-        assert_eq!(checked_version(Some("1.24")).unwrap(), ApiVersion::v1(24));
-        assert_eq!(checked_version(Some("1.51")).unwrap(), ApiVersion::v1(51));
+        assert_eq!(checked_version(None, ApiVersion::OLDEST).unwrap(), ApiVersion::NEWEST);
+        assert_eq!(checked_version(Some("1.24"), ApiVersion::OLDEST).unwrap(), ApiVersion::v1(24));
+        assert_eq!(checked_version(Some("1.51"), ApiVersion::OLDEST).unwrap(), ApiVersion::v1(51));
         for (text, expected) in [
             (
                 "1.23",
@@ -303,7 +318,7 @@ mod tests {
             ("1.99", "client version 1.99 is too new. Maximum supported API version is 1.51"),
             ("2.0", "client version 2.0 is too new. Maximum supported API version is 1.51"),
         ] {
-            assert_eq!(checked_version(Some(text)).unwrap_err().message, expected);
+            assert_eq!(checked_version(Some(text), ApiVersion::OLDEST).unwrap_err().message, expected);
         }
         assert!(is_ancient(Some("1.23")) && !is_ancient(Some("1.24")) && !is_ancient(None));
     }

@@ -23,6 +23,7 @@ mod reconcile;
 mod restart;
 mod state;
 mod trace;
+mod usage;
 
 pub mod containers;
 pub mod events;
@@ -49,6 +50,7 @@ pub use state::time_text;
 pub use sys::clock::Time;
 pub use sys::lock::Lock;
 pub use trace::TraceSink;
+pub use usage::{ImageUsage, Usage, UsageOf, VolumeUsage};
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, RwLock};

@@ -98,12 +98,19 @@ impl Task {
     /// It should have been started a while ago, or whoever did so was killed.
     pub(crate) fn is_late(&self) -> bool {
         let late = |due: u64| boottime_ns() > due.saturating_add(LATE.as_nanos() as u64);
-        let is_gone = |(pid, start): (i32, u64)| {
-            sys::process::Stat::read(&pid.to_string()).map_or(true, |stat| stat.start_time != start)
-        };
         let half_started = self.pid == 0 && self.delay_ms > 0 && self.due_ns.is_none();
         self.due_ns.is_some_and(late) || (half_started && self.owner.is_some_and(is_gone))
     }
+
+    /// Whoever froze it for a while was killed before it let it go on.
+    pub(crate) fn is_frozen_by_the_dead(&self) -> bool {
+        self.frozen_by.is_some_and(is_gone)
+    }
+}
+
+/// Whether a process, by pid and start time, has ended.
+fn is_gone((pid, start): (i32, u64)) -> bool {
+    sys::process::Stat::read(&pid.to_string()).map_or(true, |stat| stat.start_time != start)
 }
 
 impl Engine {

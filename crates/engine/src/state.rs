@@ -130,6 +130,9 @@ pub struct Task {
     /// Its processes are frozen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// They are frozen only while this process (pid and start time) reads their files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_by: Option<(i32, u64)>,
     /// It is stopped to be started again: `--rm` waits for another end.
     #[serde(default)]
     pub kept: bool,

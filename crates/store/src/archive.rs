@@ -9,11 +9,13 @@
 //! that fails, nothing of the archive stays.
 
 mod changes;
+mod commit;
 mod health;
 mod import;
 mod load;
 mod save;
 
+pub use commit::{Commit, apply_change, commit};
 pub use import::{Import, import};
 pub use load::{Loaded, load};
 pub use save::{Archive, Export};

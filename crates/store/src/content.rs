@@ -84,6 +84,15 @@ impl ContentStore {
         }
     }
 
+    /// What all blobs occupy: one look at each name.
+    pub fn total_size(&self) -> Result<u64> {
+        let mut sum = 0u64;
+        for digest in self.list()? {
+            sum = sum.saturating_add(self.size(&digest)?.unwrap_or(0));
+        }
+        Ok(sum)
+    }
+
     /// Opens a blob for reading.
     pub fn reader(&self, digest: &Digest) -> Result<File> {
         let path = self.path(digest);

@@ -200,3 +200,28 @@ pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 pub(crate) fn errno(what: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Error {
     move |source| Error::Io { what: what.into(), source: source.into() }
 }
+
+/// Errors of the stream below keep their own message: it is about a download or a decompressor.
+pub(crate) fn stream(e: io::Error) -> Error {
+    match e.downcast::<Error>() {
+        Ok(inner) => inner,
+        Err(source) => Error::Io { what: "cannot read layer".into(), source },
+    }
+}
+
+impl From<tree::Error> for Error {
+    fn from(e: tree::Error) -> Error {
+        match e {
+            tree::Error::Io { what, source } => Error::Io { what, source },
+            tree::Error::Stream(e) => stream(e),
+            tree::Error::Sys(e) => Error::Sys(e),
+            tree::Error::Truncated => Error::Truncated,
+            tree::Error::Header => Error::TarHeader,
+            tree::Error::Broken { reason } => Error::Tar { reason },
+            tree::Error::EntryLimit { entry, what, limit } => Error::EntryLimit { entry, what, limit },
+            tree::Error::Entry { entry, what, source } => Error::Entry { entry, what, source },
+            tree::Error::Limit { what, limit } => Error::Limit { what, limit },
+            tree::Error::Refused(text) => Error::Archive(text),
+        }
+    }
+}

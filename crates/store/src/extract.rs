@@ -10,14 +10,12 @@
 //! Attributes of directories are set last, so that making their content does not change their times and
 //! a set-gid directory does not give its group to the files made in it.
 
-mod attributes;
 mod kept;
 mod lower;
 
 use crate::error::{Error, Result};
 use crate::snapshots::{Usage, disk_usage};
-use crate::tar_reader::{Entry, Kind, TarReader, broken};
-use attributes::Attributes;
+
 use kept::Kept;
 use lower::Lower;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,9 +24,12 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use sys::root::Root;
+use tree::attributes::{self, Attributes};
+use tree::clean;
+use tree::reader::{Entry, Kind, TarReader};
 
 const WHITEOUT: &[u8] = b".wh.";
 /// aufs's own files, which no layer needs.
@@ -76,7 +77,7 @@ impl Extractor {
     /// Makes everything that the tar holds; returns the rest of the stream and the size.
     pub(crate) fn extract<R: Read>(mut self, tar: R) -> Result<(R, Usage)> {
         let mut reader = TarReader::new(tar);
-        while let Some(entry) = reader.next()? {
+        while let Some(entry) = reader.next_entry()? {
             self.apply(&entry, &mut reader)?;
         }
         if self.root_is_opaque {
@@ -194,7 +195,7 @@ impl Extractor {
             let linked = match target_dir {
                 Ok(target_dir) => rustix::fs::linkat(&target_dir, &target_name, dir, name, AtFlags::empty()),
                 Err(e) if e.errno() == libc_enoent() => Err(Errno::NOENT),
-                Err(e) => return Err(failed(entry, e.into())),
+                Err(e) => return Err(failed(entry, e)),
             };
             match linked {
                 Ok(()) => return Ok(()),
@@ -418,7 +419,7 @@ impl Extractor {
                         Errno::from_raw_os_error(e.errno()),
                         Errno::NOENT | Errno::NOTDIR | Errno::LOOP
                     ) => {}
-                Err(e) => return Err(with_path(&path, e.into())),
+                Err(e) => return Err(with_path(&path, e)),
             }
         }
         Ok(())
@@ -437,25 +438,9 @@ impl Extractor {
     }
 }
 
-/// The path relative to the layer's root, without `.` and `..`; `None` when it leads outside, or
-/// cannot be a path.
-fn clean(path: &[u8]) -> Option<PathBuf> {
-    if path.contains(&0) {
-        return None;
-    }
-    let mut clean = PathBuf::new();
-    for component in Path::new(OsStr::from_bytes(path)).components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                if !clean.pop() {
-                    return None;
-                }
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    Some(clean)
+/// A broken layer.
+fn broken(reason: impl Into<String>) -> Error {
+    Error::Tar { reason: reason.into() }
 }
 
 fn libc_enoent() -> i32 {
@@ -471,12 +456,12 @@ fn call(entry: &Entry, what: &'static str, e: Errno) -> Error {
 }
 
 /// Names the entry in an error of a system call.
-fn failed(entry: &Entry, e: Error) -> Error {
+fn failed(entry: &Entry, e: impl Into<Error>) -> Error {
     with_path(Path::new(OsStr::from_bytes(&entry.path)), e)
 }
 
-fn with_path(path: &Path, e: Error) -> Error {
-    match e {
+fn with_path(path: &Path, e: impl Into<Error>) -> Error {
+    match e.into() {
         Error::Sys(e) => {
             let source = std::io::Error::from_raw_os_error(e.errno());
             Error::Entry { entry: path.display().to_string(), what: e.call().to_owned(), source }

@@ -40,18 +40,19 @@ mod lease;
 mod schema;
 mod snapshots;
 mod sources;
-mod tar_reader;
+#[cfg(test)]
+mod tar_tests;
 #[cfg(test)]
 mod testing;
 mod unpack;
 
-pub use archive::{Archive, Export, Import, Loaded};
+pub use archive::{Archive, Commit, Export, Import, Loaded, apply_change};
 pub use content::{ContentStore, Follow, Ingest, Writer};
 pub use error::{Error, Result};
 pub use gc::Collected;
 pub use image_view::{ImageSize, ImageView};
 pub use images::{Image, ImageStore, Labels, Put};
-pub use inflate::Compression;
+pub use inflate::{Compression, decompressed};
 pub use layer_builder::LayerBuilder;
 pub use lease::Lease;
 pub use schema::{MIGRATIONS, RUN_MIGRATIONS};
@@ -114,6 +115,15 @@ impl Store {
     /// Makes an image of one tar; returns its id.
     pub fn import(&self, tar: impl Read, wanted: &Import<'_>) -> Result<oci::Digest> {
         Ok(archive::import(self, tar, wanted)?.digest)
+    }
+
+    /// Makes an image of a container's changes, which `write` writes as a tar; returns what it is.
+    pub fn commit(
+        &self,
+        wanted: &Commit<'_>,
+        write: impl FnOnce(&mut dyn std::io::Write) -> Result<()>,
+    ) -> Result<oci::Descriptor> {
+        archive::commit(self, wanted, write)
     }
 
     /// Keeps the collector away while content is used that no image names yet. Waits while it runs.

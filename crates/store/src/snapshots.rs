@@ -156,6 +156,13 @@ impl Snapshots {
         Ok(found.unwrap_or_default())
     }
 
+    /// What all unpacked layers occupy.
+    pub fn committed_size(&self) -> Result<u64> {
+        let sql = "SELECT coalesce(sum(size), 0) FROM snapshots";
+        let sum = self.durable.read(|t| t.query_one(sql, &[], |r| r.int(0)))?;
+        Ok(sum.unwrap_or(0).cast_unsigned())
+    }
+
     /// What an active snapshot's parents occupy.
     pub fn parents_usage(&self, key: &str) -> Result<Usage> {
         match self.active(key)?.parent {

@@ -9,17 +9,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("sys", &[]),
     ("cgroup", &["oci", "sys"]),
+    ("tree", &["sys"]),
     ("net", &["sys"]),
     ("dns", &["sys"]),
     ("runtime", &["oci", "sys", "cgroup"]),
     ("shim", &["oci", "sys", "cgroup", "dns", "runtime"]),
     ("db", &["sys"]),
-    ("store", &["oci", "sys", "db"]),
+    ("store", &["oci", "sys", "tree", "db"]),
     ("registry", &["oci", "store"]),
-    ("engine", &["oci", "sys", "db", "cgroup", "net", "dns", "shim", "store", "registry"]),
+    ("engine", &["oci", "sys", "tree", "db", "cgroup", "net", "dns", "shim", "store", "registry"]),
     ("api", &["oci"]),
     ("daemon", &["oci", "api", "engine"]),
-    ("cli", &["oci", "api"]),
+    ("cli", &["oci", "tree", "api"]),
 ];
 
 /// Packages beside the house: the two mains, and what builds, tests and measures them.

@@ -36,7 +36,7 @@ pub async fn save(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
 }
 
 /// Docker's checks of an output's path.
-fn check(path: &Path) -> Result<(), String> {
+pub(super) fn check(path: &Path) -> Result<(), String> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Err(error) = std::fs::metadata(folder) {
         return Err(format!("invalid output path: stat {}: {}", folder.display(), io_text(&error)));
@@ -56,14 +56,14 @@ fn check(path: &Path) -> Result<(), String> {
 }
 
 /// A file that gets its name when it is complete.
-struct Target {
+pub(super) struct Target {
     path: PathBuf,
     temporary: PathBuf,
     file: Option<std::fs::File>,
 }
 
 impl Target {
-    fn begin(path: &Path) -> Result<Target, Error> {
+    pub(super) fn begin(path: &Path) -> Result<Target, Error> {
         let name = format!(".docker_temp_{}", std::process::id());
         let temporary = path.with_file_name(name);
         let file = std::fs::OpenOptions::new()
@@ -76,12 +76,12 @@ impl Target {
         Ok(Target { path: path.to_owned(), temporary, file: Some(file) })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(bytes).map_err(|e| Error::io(format!("write {}", self.temporary.display()), e))
     }
 
-    fn finish(mut self) -> Result<(), Error> {
+    pub(super) fn finish(mut self) -> Result<(), Error> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let named = file.sync_all().and_then(|()| std::fs::rename(&self.temporary, &self.path));
         named.map_err(|e| {

@@ -142,8 +142,9 @@ fn name_width<A: Copy>(commands: &[Command<A>]) -> usize {
 fn names(rows: &[(&str, &str)], pad: usize) -> String {
     let mut out = String::new();
     for (name, about) in rows {
-        // A list has no room for a second sentence.
+        // A list has no room for a second sentence or paragraph.
         let short = about.split(". ").next().unwrap_or(about);
+        let short = short.split("\n\n").next().unwrap_or(short);
         let _ = writeln!(out, "  {name:pad$} {short}");
     }
     out

@@ -134,7 +134,7 @@ fn refuse_config(config: &ContainerConfig) -> Result<(), Refusal> {
     }
 }
 
-fn config(from: ContainerConfig) -> engine::ContainerConfig {
+pub(crate) fn config(from: ContainerConfig) -> engine::ContainerConfig {
     engine::ContainerConfig {
         hostname: from.hostname,
         domainname: from.domainname,

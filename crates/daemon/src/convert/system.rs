@@ -18,8 +18,8 @@ fn go_architecture() -> String {
 }
 
 /// The body of `GET /version`. Clients tell engines apart by the platform's name and by the components.
-pub(crate) fn version(version: &str, kernel: &str) -> Version {
-    let (oldest, newest) = (ApiVersion::OLDEST.to_string(), ApiVersion::NEWEST.to_string());
+pub(crate) fn version(version: &str, kernel: &str, oldest: ApiVersion) -> Version {
+    let (oldest, newest) = (oldest.to_string(), ApiVersion::NEWEST.to_string());
     let details: [(&str, String); 6] = [
         ("ApiVersion", newest.clone()),
         ("Arch", go_architecture()),

@@ -13,6 +13,22 @@ pub(crate) fn time(ns: i64) -> String {
     if ns == 0 { ZERO_TIME.to_owned() } else { Time(ns).rfc3339() }
 }
 
+/// Go's `fs.FileMode` of a `st_mode`.
+pub(crate) fn go_mode(mode: u32) -> u32 {
+    let kind = match mode & 0o170_000 {
+        0o040_000 => 1 << 31,
+        0o120_000 => 1 << 27,
+        0o060_000 => 1 << 26,
+        0o020_000 => 1 << 26 | 1 << 21,
+        0o010_000 => 1 << 25,
+        0o140_000 => 1 << 24,
+        _ => 0,
+    };
+    let bits = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
+    let set = bits.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, go)| go).sum::<u32>();
+    kind | set | mode & 0o777
+}
+
 /// A duration from one time to another, roughly: `About an hour`.
 pub(crate) fn duration(from_ns: i64, to_ns: i64) -> String {
     let seconds = (to_ns.saturating_sub(from_ns) / SECOND_NS).max(0);

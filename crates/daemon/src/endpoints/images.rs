@@ -171,16 +171,22 @@ pub(super) async fn tag(router: &Router, mut call: Call) -> Result<Reply, Refusa
         // dockerd takes this for "nothing to do".
         return Ok(reply::empty(StatusCode::OK));
     }
-    let mut target = oci::Reference::parse(repo).map_err(engine::Error::from)?;
-    if !tag.is_empty() {
-        if !oci::is_tag(tag) {
-            return Err(Refusal::bad_request("invalid tag format"));
-        }
-        target = target.name_only().with_tag(tag).map_err(engine::Error::from)?;
-    }
+    let target = repository_tag(repo, tag)?;
     let name = call.name.clone();
     router.block(&call.tracing, move |engine| engine.tag_image(&name, &target)).await?;
     Ok(reply::empty(StatusCode::CREATED))
+}
+
+/// A name of its two parts as queries have them.
+pub(super) fn repository_tag(repo: &str, tag: &str) -> Result<oci::Reference, Refusal> {
+    let target = oci::Reference::parse(repo).map_err(engine::Error::from)?;
+    if tag.is_empty() {
+        return Ok(target);
+    }
+    if !oci::is_tag(tag) {
+        return Err(Refusal::bad_request("invalid tag format"));
+    }
+    Ok(target.name_only().with_tag(tag).map_err(engine::Error::from)?)
 }
 
 pub(super) async fn history(router: &Router, call: Call) -> Result<Reply, Refusal> {
@@ -296,7 +302,8 @@ fn host_only(query: &Query, key: &str) -> Result<(), Refusal> {
 }
 
 /// A request's body for code that blocks: a bounded queue is all that waits between the two.
-fn upload(call: &mut Call) -> Upload {
+/// The request's body, for code that blocks.
+pub(super) fn upload(call: &mut Call) -> Upload {
     let (sender, chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
     if let Some(body) = call.body.take() {
         tokio::spawn(send_body(body, sender));
@@ -320,7 +327,7 @@ async fn send_body(mut body: Incoming, sender: mpsc::Sender<io::Result<Bytes>>) 
 }
 
 #[derive(Debug)]
-struct Upload {
+pub(super) struct Upload {
     chunks: mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
 }

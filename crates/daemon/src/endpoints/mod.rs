@@ -5,6 +5,7 @@ mod attach;
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod life;
 mod logs;
@@ -14,6 +15,7 @@ mod pull;
 mod push;
 mod save;
 mod system;
+mod usage;
 mod volumes;
 
 use http::StatusCode;
@@ -38,6 +40,7 @@ pub(crate) async fn handle(
         E::Options => Ok(reply::empty(StatusCode::OK)),
         E::Version => system::version(router),
         E::Info => system::info(router, call).await,
+        E::DiskUsage => usage::df(router, call).await,
         E::ContainerList => containers::list(router, call).await,
         E::ContainerCreate => containers::create(router, call).await,
         E::ContainerInspect => containers::inspect(router, call).await,
@@ -55,12 +58,12 @@ pub(crate) async fn handle(
         E::ContainerRemove => containers::remove(router, call).await,
         E::ContainerResize => containers::resize(router, call).await,
         E::ContainerAttach => attach::attach(router, call).await,
+        E::ContainerExport | E::Commit | E::ArchiveGet | E::ArchiveStat | E::ArchivePut => {
+            container_files(router, endpoint, call).await
+        }
         E::ContainerLogs => logs::logs(router, call).await,
         E::Events => events::events(router, call).await,
-        E::ExecCreate => exec::create(router, call).await,
-        E::ExecStart => exec::start(router, call).await,
-        E::ExecResize => exec::resize(router, call).await,
-        E::ExecInspect => exec::inspect(router, call).await,
+        E::ExecCreate | E::ExecStart | E::ExecResize | E::ExecInspect => execs(router, endpoint, call).await,
         E::ImageList => images::list(router, call).await,
         E::ImageInspect => images::inspect(router, call).await,
         E::ImageRemove => images::remove(router, call).await,
@@ -93,6 +96,27 @@ pub(crate) async fn handle(
             trace::serve(router.engine(), router.stories(), &call.name, follow, call.hangup)
         }
         E::Later(what) => Err(Refusal::later(what)),
+    }
+}
+
+async fn execs(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::ExecCreate => exec::create(router, call).await,
+        E::ExecStart => exec::start(router, call).await,
+        E::ExecResize => exec::resize(router, call).await,
+        E::ExecInspect => exec::inspect(router, call).await,
+        _ => Err(Refusal::internal("no endpoint of this room")),
+    }
+}
+
+async fn container_files(router: &Router, endpoint: E, call: Call) -> Result<Reply, Refusal> {
+    match endpoint {
+        E::ContainerExport => files::export(router, call).await,
+        E::Commit => files::commit(router, call).await,
+        E::ArchiveGet => files::get(router, call).await,
+        E::ArchiveStat => files::stat(router, call).await,
+        E::ArchivePut => files::put(router, call).await,
+        _ => Err(Refusal::internal("no endpoint of this room")),
     }
 }
 

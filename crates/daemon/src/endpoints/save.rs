@@ -29,7 +29,7 @@ pub(super) async fn save(router: &Router, call: Call) -> Result<Reply, Refusal> 
     *answer.status_mut() = StatusCode::OK;
     let router = router.clone();
     tokio::spawn(async move {
-        let download = Download { sender: sender.clone(), buffer: Vec::with_capacity(CHUNK_LEN) };
+        let download = Download::new(sender.clone());
         let written = router.on_thread(&call.tracing, move |_| saved.write(download)).await;
         if let Err(refusal) = written {
             // The head is out: as with dockerd, the error stands in the stream and makes the archive unreadable.
@@ -40,9 +40,15 @@ pub(super) async fn save(router: &Router, call: Call) -> Result<Reply, Refusal> 
 }
 
 /// Code that blocks writes, the answer is sent: a bounded queue is all that waits between the two.
-struct Download {
+pub(super) struct Download {
     sender: mpsc::Sender<Bytes>,
     buffer: Vec<u8>,
+}
+
+impl Download {
+    pub(super) fn new(sender: mpsc::Sender<Bytes>) -> Download {
+        Download { sender, buffer: Vec::with_capacity(CHUNK_LEN) }
+    }
 }
 
 impl Write for Download {

@@ -22,7 +22,11 @@ pub(super) fn ping(is_head: bool) -> Reply {
 
 pub(super) fn version(router: &Router) -> Result<Reply, Refusal> {
     let kernel = rustix::system::uname();
-    let body = system::version(&router.engine().options().version, &kernel.release().to_string_lossy());
+    let body = system::version(
+        &router.engine().options().version,
+        &kernel.release().to_string_lossy(),
+        router.oldest(),
+    );
     Ok(reply::json(StatusCode::OK, &body))
 }
 

@@ -112,7 +112,7 @@ fn prune_filter(filters: &Filters) -> Result<Prune, Refusal> {
     Ok(filter)
 }
 
-fn body(volume: engine::volumes::Volume) -> Volume {
+pub(super) fn body(volume: engine::volumes::Volume) -> Volume {
     Volume {
         // dockerd's times of volumes have whole seconds.
         created_at: words::time(volume.created_ns - volume.created_ns.rem_euclid(1_000_000_000)),

@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 2048;
 /// More changes are not listed.
 const MAX_CHANGES: usize = 4_000_000;
 /// What every container has and no image need have.
-const GIVEN: [&str; 10] = [
+pub(super) const GIVEN: [&str; 10] = [
     "/.dockerenv",
     "/dev",
     "/dev/console",
@@ -63,7 +63,7 @@ impl Engine {
 }
 
 /// The layers below as one tree, which nobody else sees.
-fn lower_view(dirs: &[PathBuf]) -> Result<Option<OwnedFd>> {
+pub(super) fn lower_view(dirs: &[PathBuf]) -> Result<Option<OwnedFd>> {
     match dirs {
         [] => Ok(None),
         [one] => open_at(rustix::fs::CWD, one.clone()).map(Some),
@@ -77,7 +77,7 @@ fn lower_view(dirs: &[PathBuf]) -> Result<Option<OwnedFd>> {
     }
 }
 
-fn open_at(at: BorrowedFd<'_>, name: PathBuf) -> Result<OwnedFd> {
+pub(super) fn open_at(at: BorrowedFd<'_>, name: PathBuf) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     openat(at, &name, flags, Mode::empty()).map_err(errno(format!("open {}", name.display())))
 }

@@ -5,7 +5,9 @@
 
 mod changes;
 mod check;
+mod commit;
 mod create;
+mod files;
 pub(crate) mod health;
 mod names;
 mod prune;
@@ -14,6 +16,7 @@ mod rename;
 mod size;
 mod top;
 mod update;
+mod view;
 
 use crate::error::Result;
 use crate::state::{Record, Task};
@@ -23,8 +26,10 @@ use std::ops::ControlFlow;
 
 pub use crate::state::PublishedPort;
 pub use changes::{Change, ChangeKind};
+pub use commit::Commit;
 pub use create::Created;
 pub(crate) use create::{new_id, resolve_user_in};
+pub use files::{Archive, Extract, PathStat};
 pub use prune::PruneFilter;
 pub use shim::health::{Health, Outcome, Status as HealthStatus};
 pub use size::Sizes;
@@ -183,6 +188,8 @@ pub struct Container {
     pub health: Option<Health>,
     /// It should have been started again a while ago.
     pub(crate) late: bool,
+    /// Who froze it for a while is gone.
+    pub(crate) forgotten: bool,
 }
 
 /// Which containers `list` returns; all conditions must hold, an empty list is no condition.
@@ -220,6 +227,9 @@ impl Engine {
         // The task row goes after the record was updated: without one, the record is read again.
         let record = if task.is_none() { self.state()?.find(&record.id)? } else { record };
         let mut container = self.describe(record, task)?;
+        if container.forgotten {
+            container = self.thaw_forgotten(container)?;
+        }
         if container.late || container.state.status == Status::Dead {
             container = self.end_dead(container)?;
         }
@@ -269,6 +279,9 @@ impl Engine {
         self.state()?.each_container(|record| {
             let task = tasks.remove(&record.id);
             let mut container = self.describe(record, task)?;
+            if container.forgotten {
+                container = self.thaw_forgotten(container)?;
+            }
             if container.late || container.state.status == Status::Dead {
                 container = match self.end_dead(container) {
                     Ok(container) => container,
@@ -329,6 +342,7 @@ impl Engine {
     pub(crate) fn describe(&self, record: Record, task: Option<Task>) -> Result<Container> {
         let state = self.state_of(&record, task.as_ref())?;
         let late = task.as_ref().is_some_and(Task::is_late);
+        let forgotten = task.as_ref().is_some_and(Task::is_frozen_by_the_dead);
         let running = matches!(state.status, Status::Running | Status::Paused);
         let health = self.health_of(&record, state.status);
         let cgroup = task.as_ref().map(|t| t.cgroup.clone()).unwrap_or_default();
@@ -374,6 +388,7 @@ impl Engine {
             networks,
             cgroup,
             late,
+            forgotten,
             health,
             state,
             id: record.id,

@@ -14,8 +14,9 @@ mod start;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub(crate) use parse::clean;
 pub(crate) use resolve::check;
-pub(crate) use start::{Prepared, image_snapshot, mount_id, tree_of};
+pub(crate) use start::{Prepared, below as part_of, image_snapshot, mount_id, read_only, tree_of};
 
 /// A mount as `--mount` asks for it, in the API's terms.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

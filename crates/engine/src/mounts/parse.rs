@@ -268,7 +268,7 @@ pub(super) fn volumes_from(text: &str) -> Result<(&str, bool)> {
 }
 
 /// Go's `path.Clean`, which a relative path of an image's volume passes through, too.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let rooted = text.starts_with('/');
     let mut out: Vec<&str> = Vec::new();
     for part in text.split('/') {

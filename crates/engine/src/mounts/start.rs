@@ -180,7 +180,7 @@ pub(crate) fn tree_of(
 }
 
 /// A snapshot's mount with its upper folder as one more that is only read.
-fn read_only(mount: &sys::mount::Mount) -> sys::mount::Mount {
+pub(crate) fn read_only(mount: &sys::mount::Mount) -> sys::mount::Mount {
     let source = match &mount.source {
         Source::Path(path) => Source::Path(path.clone()),
         Source::Name(name) => Source::Name(name.clone()),
@@ -231,7 +231,7 @@ fn access(point: &MountPoint) -> Result<&'static str> {
 }
 
 /// A part of an open folder, which no link leads out of. `shown` is the folder's name in errors.
-fn below(root: &OwnedFd, shown: &Path, subpath: &str) -> Result<OwnedFd> {
+pub(crate) fn below(root: &OwnedFd, shown: &Path, subpath: &str) -> Result<OwnedFd> {
     let path = if subpath.is_empty() { "." } else { subpath };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;

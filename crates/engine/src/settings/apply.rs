@@ -10,6 +10,19 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 impl Engine {
+    /// Reads the settings again, as dockerd at SIGHUP: what can change while containers run changes, and an event
+    /// tells it. Whatever is wrong, nothing has changed.
+    pub fn reload(&self, source: &super::Source) -> Result<()> {
+        let read = super::load(source)?;
+        let now = self.settings().with_reloaded(&read);
+        let attributes =
+            super::event::attributes(&now, self.cgroup_layout()?.version() == cgroup::Version::V2);
+        *self.0.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            std::sync::Arc::new(now);
+        crate::events::publish(self, "daemon", "reload", &self.installation_id(), &attributes);
+        Ok(())
+    }
+
     /// What a new container's host configuration gets where it says nothing, as dockerd: kept in its record.
     pub(crate) fn fill_host(&self, host: &mut HostConfig, cgroup_v2: bool) {
         let settings = self.settings();

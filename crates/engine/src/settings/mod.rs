@@ -7,6 +7,7 @@
 
 mod apply;
 mod check;
+mod event;
 mod keys;
 mod values;
 
@@ -25,6 +26,9 @@ use std::path::{Path, PathBuf};
 pub const FILE: &str = "/etc/tare/daemon.json";
 /// A larger file is no configuration.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// The old name of `host-gateway-ips`, which were one.
+const OLD_GATEWAY: &str = "host-gateway-ip";
+const BOTH: &str = "the following directives are specified both as a flag and in the configuration file";
 
 /// What flags say: a value for a name of [`keys()`].
 pub type Given = BTreeMap<&'static str, Value>;
@@ -134,6 +138,25 @@ fn from_bytes(bytes: &[u8], given: &Given) -> std::result::Result<BTreeMap<&'sta
     let flat = flatten(&map)?;
     conflicts(&flat, given)?;
     let mut all = BTreeMap::new();
+    if let (Some(old), Some(list)) = (map.get(OLD_GATEWAY), key("host-gateway-ips")) {
+        if map.contains_key(list.name) {
+            return Err(format!(
+                "{OLD_GATEWAY} and {} must not both be specified in the config file",
+                list.name
+            ));
+        }
+        if let Some(flag) = given.get(list.name) {
+            let (flag, file) = (values::shown(flag), values::shown(old));
+            return Err(format!("{BOTH}: {OLD_GATEWAY}: (from flag: {flag}, from file: {file})"));
+        }
+        let old = match old.as_str() {
+            Some("") => Value::Null,
+            _ => Value::Array(vec![old.clone()]),
+        };
+        if let Some(value) = values::from_file(list, &old).map_err(invalid)? {
+            all.insert(list.name, value);
+        }
+    }
     for (key, value) in flat {
         if let Some(value) = values::from_file(key, value).map_err(invalid)? {
             all.insert(key.name, value);
@@ -148,6 +171,7 @@ fn flatten(map: &Map<String, Value>) -> std::result::Result<Vec<(&'static Key, &
     for (name, value) in map {
         match (key(name), value) {
             (Some(key), value) => flat.push((key, value)),
+            (None, _) if name == OLD_GATEWAY => {}
             (None, Value::Object(inner)) if name == "proxies" => {
                 for (name, value) in inner {
                     match key(name).filter(|key| key.name.ends_with("-proxy")) {
@@ -186,11 +210,26 @@ fn conflicts(flat: &[(&'static Key, &Value)], given: &Given) -> std::result::Res
     if both.is_empty() {
         return Ok(());
     }
-    let text = "the following directives are specified both as a flag and in the configuration file";
-    Err(format!("{text}: {}", both.join(", ")))
+    Err(format!("{BOTH}: {}", both.join(", ")))
 }
 
 impl Settings {
+    /// These, with the values of others where they may change while containers run. As dockerd: what is not said any
+    /// more stays as it was, but for numbers and features.
+    pub(crate) fn with_reloaded(&self, others: &Settings) -> Settings {
+        let mut settings = self.clone();
+        for key in keys().iter().filter(|key| key.reloads) {
+            match others.values.get(key.name) {
+                Some(value) => drop(settings.values.insert(key.name, value.clone())),
+                None if key.name.starts_with("max-") || key.name == "features" => {
+                    settings.values.remove(key.name);
+                }
+                None => {}
+            }
+        }
+        settings
+    }
+
     /// A value as it was said.
     pub fn value(&self, name: &str) -> Option<&Value> {
         debug_assert!(key(name).is_some(), "{name} is no setting");

@@ -4,7 +4,7 @@
 
 use super::attach::SHIM_PATIENCE;
 use super::streams::shim_error;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::{Container, Engine, Status};
 use shim::client::Connection;
 use shim::protocol::{FailureKind, Request};
@@ -20,8 +20,31 @@ impl Engine {
             Status::Restarting => container.must_run()?,
             _ => return Err(Error::conflict(format!("Container {id} is not running"))),
         }
-        self.freeze(&container, true)?;
+        self.freeze(&container, true, None)?;
         self.tell_container(&container, "pause", &[]);
+        Ok(())
+    }
+
+    /// Freezes a container for as long as this process wants, or lives.
+    pub(crate) fn freeze_for_now(&self, container: &Container) -> Result<()> {
+        let own = sys::process::Stat::read("self")?;
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        self.freeze(container, true, Some((pid, own.start_time)))?;
+        self.tell_container(container, "pause", &[]);
+        Ok(())
+    }
+
+    /// Lets a container that was frozen so go on. It may have been let go, or have ended, meanwhile.
+    pub(crate) fn thaw(&self, container: &Container) -> Result<()> {
+        let task = self.state()?.task(&container.id)?;
+        if task.is_none_or(|task| task.frozen_by.is_none()) {
+            return Ok(());
+        }
+        match self.freeze(container, false, None) {
+            Ok(()) => self.tell_container(container, "unpause", &[]),
+            Err(e) if e.kind == Kind::Conflict => {}
+            Err(e) => return Err(e),
+        }
         Ok(())
     }
 
@@ -31,14 +54,19 @@ impl Engine {
         if container.state.status != Status::Paused {
             return Err(Error::conflict(format!("Container {} is not paused", container.id)));
         }
-        self.freeze(&container, false)?;
+        self.freeze(&container, false, None)?;
         self.tell_container(&container, "unpause", &[]);
         Ok(())
     }
 
-    fn freeze(&self, container: &Container, pause: bool) -> Result<()> {
+    fn freeze(&self, container: &Container, pause: bool, by: Option<(i32, u64)>) -> Result<()> {
         let _lock = self.paths().lock(&container.id)?;
         let Some(mut task) = self.state()?.task(&container.id)? else { return container.must_run() };
+        if by.is_some() {
+            // Before the deed: when this process dies in between, the next who looks lets it go on.
+            (task.paused, task.frozen_by) = (true, by);
+            self.state()?.put_task(&container.id, &task)?;
+        }
         let request = if pause { Request::Pause } else { Request::Resume };
         let asked = Connection::connect(&self.paths().task(&container.id))
             .and_then(|mut connection| connection.call(&request, &[], Some(SHIM_PATIENCE)).map(drop));
@@ -51,7 +79,7 @@ impl Engine {
             }
             Err(e) => return Err(shim_error(e)),
         }
-        task.paused = pause;
+        (task.paused, task.frozen_by) = (pause, by);
         self.state()?.put_task(&container.id, &task)
     }
 }

@@ -100,6 +100,7 @@ impl Engine {
             delay_ms,
             cancelled: false,
             paused: false,
+            frozen_by: None,
             kept: false,
             mounted: Vec::new(),
             links: record.host.links.clone(),

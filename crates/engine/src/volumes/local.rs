@@ -157,6 +157,11 @@ const PROPAGATIONS: &[(&str, MountPropagationFlags)] = &[
     ("runbindable", MountPropagationFlags::UNBINDABLE.union(MountPropagationFlags::REC)),
 ];
 
+/// Mounts what options describe at a volume's folder, if that has not been done, in the caller's mount namespace.
+pub(crate) fn mount_here(options: &BTreeMap<String, String>, folder: &Path) -> Result<()> {
+    if is_mount_point(folder)? { Ok(()) } else { attach(options, folder) }
+}
+
 /// Mounts what options describe at `folder`.
 fn attach(options: &BTreeMap<String, String>, folder: &Path) -> Result<()> {
     let get = |key: &str| options.get(key).map_or("", String::as_str);

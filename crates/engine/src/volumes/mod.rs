@@ -24,6 +24,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use sys::clock::Time;
 
+pub(crate) use local::mount_here;
 pub use prune::Prune;
 pub(crate) use rows::{MIGRATION, doom, keep};
 
@@ -202,8 +203,13 @@ impl Engine {
         Ok(removed)
     }
 
+    /// What a volume's files hold.
+    pub(crate) fn volume_bytes(&self, name: &str) -> u64 {
+        copy::content_bytes(&self.paths().volume_data(name))
+    }
+
     /// Each volume that containers have, with their ids.
-    fn volume_users(&self) -> Result<HashMap<String, Vec<String>>> {
+    pub(crate) fn volume_users(&self) -> Result<HashMap<String, Vec<String>>> {
         let mut users: HashMap<String, Vec<String>> = HashMap::new();
         for record in self.state()?.containers()? {
             for name in record.volume_names() {

@@ -8,7 +8,7 @@ use crate::inflate::{Compression, Inflated, Plain};
 use crate::unpack::Layer;
 use crate::{Labels, Store};
 use oci::{Algorithm, Descriptor, DiffId, Hasher, History, ImageConfig, Platform, Reference, media_type};
-use std::io::{self as stdio, Cursor, Read};
+use std::io::{self as stdio, Cursor, Read, Write};
 use sys::clock::Time;
 
 /// What an imported image is to be.
@@ -74,7 +74,7 @@ fn store_layer(store: &Store, mut tar: impl Read) -> Result<(Descriptor, DiffId)
 }
 
 fn compress(store: &Store, tar: impl Read) -> Result<(Descriptor, DiffId)> {
-    let mut hashed = Hashed { inner: tar, hasher: Hasher::new(Algorithm::Sha256) };
+    let mut hashed = Hashed { inner: tar, hasher: Hasher::new(Algorithm::Sha256), bytes: 0 };
     let writer = store.content().writer()?;
     let mut gzip = flate2::write::GzEncoder::new(writer, flate2::Compression::default());
     copy(&mut hashed, &mut gzip)?;
@@ -84,15 +84,31 @@ fn compress(store: &Store, tar: impl Read) -> Result<(Descriptor, DiffId)> {
     Ok((Descriptor::new(media_type::OCI_LAYER_GZIP, digest, size), diff))
 }
 
-struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
+/// What is read or written is hashed on the way.
+pub(super) struct Hashed<I> {
+    pub(super) inner: I,
+    pub(super) hasher: Hasher,
+    pub(super) bytes: u64,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> stdio::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> stdio::Result<()> {
+        self.inner.flush()
+    }
 }
 
 impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buf: &mut [u8]) -> stdio::Result<usize> {
         let n = self.inner.read(buf)?;
         self.hasher.update(&buf[..n]);
+        self.bytes += n as u64;
         Ok(n)
     }
 }

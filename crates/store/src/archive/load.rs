@@ -5,7 +5,6 @@ use crate::content::Ingest;
 use crate::error::{Error, Result, io};
 use crate::image_view::{encode, host};
 use crate::inflate::{Compression, Plain};
-use crate::tar_reader::{Entry, Kind, TarReader};
 use crate::{Labels, Store, Writer};
 use oci::{
     Descriptor, Digest, Document, Index, Manifest, Matcher, Platform, Reference, annotation, media_type,
@@ -15,6 +14,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Component, Path};
+use tree::reader::{Entry, Kind, TarReader};
 
 /// Files of one archive: layers, configurations, documents.
 const MAX_FILES: usize = 100_000;
@@ -130,7 +130,7 @@ impl Files {
         let mut layout: Option<OciLayout> = None;
         let mut index: Option<Index> = None;
         let mut tar = TarReader::new(archive);
-        while let Some(entry) = tar.next()? {
+        while let Some(entry) = tar.next_entry()? {
             let name = clean(&entry.path);
             match entry.kind {
                 Kind::Symlink | Kind::HardLink => {

@@ -24,7 +24,7 @@ impl Lower {
     pub(super) fn directory(&self, path: &Path) -> Result<Option<Attributes>> {
         match self.find(path)? {
             Some((_, fd)) if file_type(fd.as_fd())? == FileType::Directory => {
-                attributes::read(fd.as_fd()).map(Some)
+                Ok(Some(attributes::read(fd.as_fd())?))
             }
             _ => Ok(None),
         }

@@ -22,7 +22,8 @@ const GID: Range<usize> = 116..124;
 const SIZE: Range<usize> = 124..136;
 const MTIME: Range<usize> = 136..148;
 
-pub(crate) const BLOCK: usize = 512;
+/// What everything in a tar is a multiple of.
+pub const BLOCK: usize = 512;
 /// Long names and pax records of one entry (as Go's archive/tar).
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 /// xattr(7): what the kernel takes as the name and as the value of one attribute.
@@ -40,58 +41,80 @@ const MAX_CONTENT_BYTES: u64 = 256 << 30;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A regular file.
     File,
+    /// A second name of an earlier entry.
     HardLink,
+    /// A symbolic link.
     Symlink,
+    /// A character device.
     CharDevice,
+    /// A block device.
     BlockDevice,
+    /// A folder.
     Directory,
+    /// A named pipe.
     Fifo,
 }
 
 /// A point in time as tar keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Stamp {
-    pub(crate) seconds: i64,
-    pub(crate) nanos: u32,
+pub struct Stamp {
+    /// Since the epoch.
+    pub seconds: i64,
+    /// Within the second.
+    pub nanos: u32,
 }
 
 /// One entry, with its extensions applied.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) path: Vec<u8>,
-    pub(crate) link: Vec<u8>,
-    pub(crate) kind: Kind,
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: Stamp,
-    pub(crate) atime: Option<Stamp>,
+pub struct Entry {
+    /// As it stands there.
+    pub path: Vec<u8>,
+    /// A link's target.
+    pub link: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// The lower twelve bits of the mode.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time.
+    pub mtime: Stamp,
+    /// Access time, if there is one.
+    pub atime: Option<Stamp>,
     /// Size of the file that the entry makes.
-    pub(crate) size: u64,
+    pub size: u64,
     /// Where the stored bytes belong, ascending; `None`: one after the other.
-    pub(crate) extents: Option<Vec<Extent>>,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) device: (u32, u32),
+    pub extents: Option<Vec<Extent>>,
+    /// Extended attributes.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// A device's numbers.
+    pub device: (u32, u32),
 }
 
 impl Entry {
     /// The path for messages.
-    pub(crate) fn display(&self) -> Cow<'_, str> {
+    pub fn display(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.path)
     }
 }
 
 /// A run of stored bytes of a sparse file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) offset: u64,
-    pub(crate) length: u64,
+pub struct Extent {
+    /// Where in the file.
+    pub offset: u64,
+    /// How many.
+    pub length: u64,
 }
 
 /// A walk over the entries of a tar stream.
-pub(crate) struct TarReader<R> {
+#[derive(Debug)]
+pub struct TarReader<R> {
     inner: R,
     /// Data of the current entry not read yet.
     data: u64,
@@ -102,12 +125,13 @@ pub(crate) struct TarReader<R> {
 }
 
 impl<R: Read> TarReader<R> {
-    pub(crate) fn new(inner: R) -> Self {
+    /// A walk from the stream's beginning.
+    pub fn new(inner: R) -> Self {
         TarReader { inner, data: 0, padding: 0, entries: 0, content: 0 }
     }
 
     /// The next entry; what was not read of the one before is skipped. `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         if !self.skip_rest()? {
             return Ok(None);
         }
@@ -121,7 +145,7 @@ impl<R: Read> TarReader<R> {
                 }
                 return Err(Error::Truncated);
             };
-            let size = number(&header, SIZE, header.entry_size()).map_err(|_| Error::TarHeader)?;
+            let size = number(&header, SIZE, header.entry_size()).map_err(|_| Error::Header)?;
             match header.entry_type().as_byte() {
                 b'x' => pax = Pax::parse(&self.extension(&header, size)?)?,
                 // Global records carry comments (git archive); nothing in them changes an entry here.
@@ -135,7 +159,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Reads data of the current entry; 0 at its end.
-    pub(crate) fn read_data(&mut self, buf: &mut [u8]) -> Result<usize> {
+    pub fn read_data(&mut self, buf: &mut [u8]) -> Result<usize> {
         let n = buf.len().min(usize::try_from(self.data).unwrap_or(usize::MAX));
         if n == 0 {
             return Ok(0);
@@ -149,12 +173,12 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Stored bytes of the current entry that were not read.
-    pub(crate) fn unread(&self) -> u64 {
+    pub fn unread(&self) -> u64 {
         self.data
     }
 
     /// Reads the whole data of the current entry, if it is not larger than `limit`.
-    pub(crate) fn read_all(&mut self, what: &'static str, limit: u64) -> Result<Vec<u8>> {
+    pub fn read_all(&mut self, what: &'static str, limit: u64) -> Result<Vec<u8>> {
         if self.data > limit {
             return Err(Error::Limit { what, limit });
         }
@@ -167,7 +191,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// What is left of the stream after the archive's end.
-    pub(crate) fn into_inner(self) -> R {
+    pub fn into_inner(self) -> R {
         self.inner
     }
 
@@ -207,15 +231,13 @@ impl<R: Read> TarReader<R> {
         let device = |n: std::io::Result<Option<u32>>| n.ok().flatten().unwrap_or(0);
         Ok(Entry {
             kind,
-            mode: number(header, MODE, header.mode()).map_err(|_| Error::TarHeader)? & 0o7777,
+            mode: number(header, MODE, header.mode()).map_err(|_| Error::Header)? & 0o7777,
             uid: id(pax.uid, number(header, UID, header.uid()), "bad uid")?,
             gid: id(pax.gid, number(header, GID, header.gid()), "bad gid")?,
             mtime: match pax.mtime {
                 Some(stamp) => stamp,
                 None => Stamp {
-                    seconds: number(header, MTIME, header.mtime())
-                        .map_err(|_| Error::TarHeader)?
-                        .cast_signed(),
+                    seconds: number(header, MTIME, header.mtime()).map_err(|_| Error::Header)?.cast_signed(),
                     nanos: 0,
                 },
             },
@@ -245,7 +267,7 @@ impl<R: Read> TarReader<R> {
         let signed: i32 = (0..BLOCK).map(|i| i32::from(counted(i).cast_signed())).sum();
         match header.cksum() {
             Ok(sum) if sum == unsigned || i64::from(sum) == i64::from(signed) => Ok(Some(header)),
-            _ => Err(Error::TarHeader),
+            _ => Err(Error::Header),
         }
     }
 
@@ -265,7 +287,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Passes over the rest of the entry's data.
-    pub(crate) fn skip_data(&mut self) -> Result<()> {
+    pub fn skip_data(&mut self) -> Result<()> {
         let mut scratch = [0; 32 << 10];
         while self.read_data(&mut scratch)? > 0 {}
         Ok(())
@@ -328,16 +350,13 @@ fn checked(path: &[u8], xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<(Vec<u8>,
 }
 
 /// A broken archive.
-pub(crate) fn broken(reason: impl Into<String>) -> Error {
-    Error::Tar { reason: reason.into() }
+pub fn broken(reason: impl Into<String>) -> Error {
+    Error::Broken { reason: reason.into() }
 }
 
 /// Errors of the stream below keep their own message: it is about a download or a decompressor.
-pub(crate) fn stream(e: std::io::Error) -> Error {
-    match e.downcast::<Error>() {
-        Ok(inner) => inner,
-        Err(source) => Error::Io { what: "cannot read layer".into(), source },
-    }
+fn stream(e: std::io::Error) -> Error {
+    Error::Stream(e)
 }
 
 fn kind(type_byte: u8, path: &[u8]) -> Result<Kind> {
@@ -374,6 +393,3 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     }
     bytes
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,15 +1,15 @@
-//! Tests of the module above: what it promises, as cases.
+//! Tests of the reader of tars: what it promises, as cases.
 
-use super::*;
 use crate::testing::{E, tar};
 use proptest::prelude::*;
+use tree::reader::*;
 
 /// Each entry as `path kind size: content`, or the error.
 fn walk(bytes: &[u8]) -> Vec<String> {
     let mut reader = TarReader::new(bytes);
     let mut lines = Vec::new();
     loop {
-        match reader.next() {
+        match reader.next_entry() {
             Ok(None) => return lines,
             Ok(Some(entry)) => {
                 let mut content = vec![0; 64];
@@ -123,8 +123,8 @@ fn pax(records: &[(&str, &str)], data: &[u8]) -> Vec<u8> {
 /// Name, size and extents of a sparse file.
 type Sparse = (String, u64, Vec<(u64, u64)>);
 
-fn extents(bytes: &[u8]) -> std::result::Result<Sparse, String> {
-    let entry = TarReader::new(bytes).next().map_err(|e| e.to_string())?.unwrap();
+fn extents(bytes: &[u8]) -> Result<Sparse, String> {
+    let entry = TarReader::new(bytes).next_entry().map_err(|e| e.to_string())?.unwrap();
     let list = entry.extents.clone().unwrap_or_default();
     Ok((entry.display().into_owned(), entry.size, list.iter().map(|e| (e.offset, e.length)).collect()))
 }

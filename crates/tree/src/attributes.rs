@@ -2,7 +2,7 @@
 //! `security.capability`, and everything changes times.
 
 use crate::error::{Error, Result};
-use crate::tar_reader::{Entry, Stamp};
+use crate::reader::{Entry, Stamp};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -14,12 +14,17 @@ const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// What is set on an object after it is made.
 #[derive(Debug, Clone)]
-pub(super) struct Attributes {
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) times: Option<(Stamp, Stamp)>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+pub struct Attributes {
+    /// The lower twelve bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Access and modification.
+    pub times: Option<(Stamp, Stamp)>,
+    /// Extended attributes.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Default for Attributes {
@@ -30,20 +35,21 @@ impl Default for Attributes {
 }
 
 impl Attributes {
-    pub(super) fn of(entry: &Entry) -> Self {
+    /// An entry's.
+    pub fn of(entry: &Entry) -> Self {
         let xattrs = entry.xattrs.iter().filter(|(name, _)| is_allowed(name)).cloned().collect();
         let times = Some((entry.atime.unwrap_or(entry.mtime), entry.mtime));
         Attributes { mode: entry.mode, uid: entry.uid, gid: entry.gid, times, xattrs }
     }
 
     /// What the attributes hold in memory beside themselves.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes(&self) -> usize {
         let pair = size_of::<(Vec<u8>, Vec<u8>)>();
         self.xattrs.iter().map(|(name, value)| pair + name.len() + value.len()).sum()
     }
 
     /// For a new regular file, made with this mode and `umask`, owned by root.
-    pub(super) fn apply_to_file(&self, fd: BorrowedFd<'_>, umask: u32) -> Result<()> {
+    pub fn apply_to_file(&self, fd: BorrowedFd<'_>, umask: u32) -> Result<()> {
         self.chown(fd)?;
         if self.mode & 0o7000 != 0 || self.mode & 0o777 & umask != 0 {
             rustix::fs::fchmod(fd, Mode::from(self.mode)).map_err(error("fchmod"))?;
@@ -51,14 +57,15 @@ impl Attributes {
         self.apply_rest(fd)
     }
 
-    pub(super) fn apply_to_directory(&self, fd: BorrowedFd<'_>) -> Result<()> {
+    /// For a folder.
+    pub fn apply_to_directory(&self, fd: BorrowedFd<'_>) -> Result<()> {
         self.chown(fd)?;
         rustix::fs::fchmod(fd, Mode::from(self.mode)).map_err(error("fchmod"))?;
         self.apply_rest(fd)
     }
 
     /// For objects that cannot be opened without side effects: links, devices, fifos.
-    pub(super) fn apply_to_name(&self, dir: BorrowedFd<'_>, name: &OsStr, has_mode: bool) -> Result<()> {
+    pub fn apply_to_name(&self, dir: BorrowedFd<'_>, name: &OsStr, has_mode: bool) -> Result<()> {
         if (self.uid, self.gid) != (0, 0) {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
@@ -108,7 +115,7 @@ impl Attributes {
 }
 
 /// The attributes of an object of a lower layer. `fd` may be an O_PATH descriptor.
-pub(super) fn read(fd: BorrowedFd<'_>) -> Result<Attributes> {
+pub fn read(fd: BorrowedFd<'_>) -> Result<Attributes> {
     let stat = rustix::fs::fstat(fd).map_err(error("fstat"))?;
     let path = sys::root::proc_path(fd);
     let mut names = vec![0_u8; 64 << 10];
@@ -135,7 +142,7 @@ pub(super) fn read(fd: BorrowedFd<'_>) -> Result<Attributes> {
 }
 
 /// The process's umask, read without changing it (umask(2) can only swap, which races with threads).
-pub(super) fn umask() -> Result<u32> {
+pub fn umask() -> Result<u32> {
     let path = "/proc/self/status";
     let status = std::fs::read_to_string(path).map_err(crate::error::io(format!("cannot read {path}")))?;
     let line = status.lines().find_map(|l| l.strip_prefix("Umask:"));
