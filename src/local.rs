@@ -12,6 +12,13 @@ failed. What the last boot has left is cleared before. `tare daemon` does the sa
 daemon, enable dist/tare-boot.service (systemd) or dist/tare-boot (OpenRC).
 ";
 
+const CHECK_HELP: &str = "Usage:  tare system check [--repair]
+
+Look whether what the networks of running containers are made of is there: bridges, the firewall's table, published
+ports, accepting rules in a firewall that drops. --repair brings back what is missing; a daemon does so by itself,
+and without one the next command does.
+";
+
 /// The priority of work that nobody waits for.
 const NICE: i32 = 10;
 
@@ -43,6 +50,12 @@ pub(crate) fn commands() -> Vec<cli::LocalCommand> {
             run: boot,
         },
         cli::LocalCommand {
+            path: &["system", "check"],
+            about: "Look whether the networks of running containers are as they should be",
+            hidden: false,
+            run: check,
+        },
+        cli::LocalCommand {
             path: &["system", "uninstall"],
             about: "Remove everything that Tare has put on this system",
             hidden: false,
@@ -55,7 +68,43 @@ pub(crate) fn commands() -> Vec<cli::LocalCommand> {
 pub(crate) fn in_process() -> Result<api::Transport, String> {
     need_root()?;
     let engine = engine::Engine::open(Setup::of_daemon(&[])?.engine(false)?).map_err(|e| e.to_string())?;
+    mend(&engine);
     Ok(daemon::in_process(engine))
+}
+
+/// Without a daemon, the next command mends what somebody has taken away. It goes on when that fails: the command may
+/// be what helps, and `system check` tells.
+fn mend(engine: &engine::Engine) {
+    if engine.has_run() {
+        let _ = engine.mend_networks();
+    }
+}
+
+/// `tare system check`: 1 when something is missing and stays so.
+fn check(args: &[OsString]) -> i32 {
+    report(|| {
+        let (repair, others): (Vec<&OsString>, Vec<&OsString>) =
+            args.iter().partition(|word| *word == "--repair");
+        let flags = Setup::of_helper(&others.into_iter().cloned().collect::<Vec<_>>())?;
+        if flags.flags.help {
+            return say(CHECK_HELP);
+        }
+        if let Some(word) = flags.flags.rest.first() {
+            return Err(format!("unknown argument: {word}"));
+        }
+        need_root()?;
+        let engine = engine::Engine::open(flags.engine(false)?).map_err(|e| e.to_string())?;
+        let missing = if repair.is_empty() { engine.missing_of_networks() } else { engine.mend_networks() };
+        let missing = missing.map_err(|e| e.to_string())?;
+        match (missing.is_empty(), repair.is_empty()) {
+            (true, _) => say("The networks of running containers are as they should be.\n"),
+            (false, false) => say(&format!("Mended; this was missing:\n{}", lines(&missing))),
+            (false, true) => {
+                say(&format!("Missing:\n{}", lines(&missing)))?;
+                Err("networks are not as they should be: tare system check --repair mends them".to_string())
+            }
+        }
+    })
 }
 
 fn daemon(args: &[OsString]) -> i32 {
@@ -80,6 +129,8 @@ fn daemon(args: &[OsString]) -> i32 {
         }
         need_root()?;
         let engine = engine::Engine::open(setup.engine(true)?).map_err(|e| e.to_string())?;
+        engine.watch_networks().map_err(|e| e.to_string())?;
+        mend(&engine);
         daemon::main(engine, &setup.flags.source)
     })
 }

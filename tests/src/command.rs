@@ -21,13 +21,23 @@ pub struct Output {
     pub command: String,
     /// Standard output; bytes that are no UTF-8 are replaced.
     pub stdout: String,
-    /// Standard error.
+    /// Standard error without Tare's hints, which stand on lines of their own below Docker's text.
     pub stderr: String,
+    /// The hints, as they stood there.
+    pub hints: String,
     /// Exit code; 128 + the signal when a signal ended it.
     pub code: i32,
 }
 
 impl Output {
+    /// Of what was written, the hints apart.
+    pub(crate) fn new(typed: &str, stdout: String, stderr: &str, code: i32) -> Output {
+        let (hints, said): (Vec<&str>, Vec<&str>) =
+            stderr.split_inclusive('\n').partition(|line| line.starts_with("hint: "));
+        let (command, stderr, hints) = (typed.to_string(), said.concat(), hints.concat());
+        Output { command, stdout, stderr, hints, code }
+    }
+
     /// Standard output of a command that must have succeeded, without the last newline.
     #[track_caller]
     pub fn ok(&self) -> &str {
@@ -59,10 +69,11 @@ impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "$ {}\n--- stdout\n{}\n--- stderr\n{}\n--- exit code {}",
+            "$ {}\n--- stdout\n{}\n--- stderr\n{}{}\n--- exit code {}",
             self.command,
             self.stdout.trim_end(),
             self.stderr.trim_end(),
+            self.hints,
             self.code
         )
     }
@@ -101,7 +112,7 @@ pub fn run_within(
         kill_group(&mut child);
     }
     let code = status.map_or(-1, exit_code);
-    let output = Output { command: typed.to_string(), stdout: stdout.text(), stderr: stderr.text(), code };
+    let output = Output::new(typed, stdout.text(), &stderr.text(), code);
     if ended { Ok(output) } else { Err(output) }
 }
 
@@ -166,7 +177,7 @@ impl Background {
         assert!(ended, "{} did not end; stdout {:?}, stderr {:?}", self.typed, self.stdout(), self.stderr());
         wait::until(Duration::from_secs(2), || self.stdout.is_done() && self.stderr.is_done());
         let code = status.map_or(-1, exit_code);
-        Output { command: self.typed.clone(), stdout: self.stdout(), stderr: self.stderr(), code }
+        Output::new(&self.typed, self.stdout(), &self.stderr(), code)
     }
 }
 

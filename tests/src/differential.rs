@@ -303,6 +303,7 @@ mod tests {
             command: "x".into(),
             stdout: stdout.into(),
             stderr: String::new(),
+            hints: String::new(),
             code,
         };
         assert_eq!(difference(&output("a\n", 0), &output("a\n", 0), &[]), None);

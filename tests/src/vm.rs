@@ -165,7 +165,7 @@ impl Vm {
             Ok(String::from_utf8_lossy(&BASE64.decode(encoded).context("the agent's output")?).into_owned())
         };
         let (stdout, stderr) = (text(part()?)?, text(part()?)?);
-        Ok(Output { command: script.to_string(), stdout, stderr, code })
+        Ok(Output::new(script, stdout, &stderr, code))
     }
 
     fn answer(&mut self, limit: Duration) -> Result<String> {

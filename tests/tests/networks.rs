@@ -118,3 +118,30 @@ fn published_where_the_gateway_is(host: &TestHost, engine: Engine) {
     host.cli(engine, &["network", "connect", "two", "server"]).ok();
     reached("again");
 }
+
+/// "healed": what somebody takes away comes back, by the daemon or by the next command. dockerd does not do that.
+fn taken_away_and_back(host: &TestHost, engine: Engine) {
+    if engine == Engine::Docker {
+        return;
+    }
+    host.cli(engine, &["network", "create", "--ipv6", "one"]).ok();
+    let server = ["run", "-d", "--name", "server", "--network", "one", "-p", "8094:80"];
+    host.cli(engine, &[&server[..], &[BUSYBOX, "sh", "-c", SERVE]].concat()).ok();
+    let reached = |when: &str| {
+        for address in ["127.0.0.1".to_string(), format!("[{HOST_V6}]")] {
+            let url = format!("http://{address}:8094/f");
+            assert_eq!(host.sh(&ask(&url)).ok().trim(), "there", "{url} {when}");
+        }
+    };
+    reached("at first");
+    let bridge = "$(ip -o link | grep -o 'tare-[0-9a-f]*' | head -n 1)";
+    for line in ["nft flush ruleset", &format!("ip link del {bridge}"), "nft delete table inet tare"] {
+        host.sh(line).ok();
+        if engine == Engine::Tare {
+            host.tare(&["system", "check"]).exits(1).says("Missing:");
+            host.tare(&["ps"]).ok();
+        }
+        reached(line);
+    }
+    assert!(host.tare(&["system", "check"]).ok().contains("as they should be"));
+}

@@ -250,6 +250,9 @@ impl Client {
     }
 
     async fn target(&self, call: &Call<'_>) -> Result<String, Error> {
+        if let Some(kind) = unnamed(call.path) {
+            return Err(Error::EmptyName { kind });
+        }
         let version = self.api_version().await?;
         Ok(format!("/v{version}{}{}", call.path, call.query.to_suffix()))
     }
@@ -409,4 +412,11 @@ impl<R: AsyncRead + Unpin> Body for ReaderBody<R> {
             }
         }
     }
+}
+
+/// What kind of thing is named by nothing in a path such as `/containers//start`.
+fn unnamed(path: &str) -> Option<&'static str> {
+    let kinds = [("/containers/", "container"), ("/networks/", "network"), ("/volumes/", "volume")];
+    let nameless = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    kinds.iter().find(|(root, _)| path.strip_prefix(root).is_some_and(nameless)).map(|(_, kind)| *kind)
 }

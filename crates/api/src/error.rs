@@ -51,6 +51,12 @@ pub enum Error {
     /// JSON of another shape than expected.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// A name that is empty would make another path than was meant.
+    #[error("invalid {kind} name or ID: value is empty")]
+    EmptyName {
+        /// `container`, `network` or `volume`.
+        kind: &'static str,
+    },
     /// The header that tells of a path in a container is not there, or not readable.
     #[error("unable to decode container path stat header")]
     PathStat,

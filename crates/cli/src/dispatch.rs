@@ -8,6 +8,7 @@ use crate::error::{FAILED, REFUSED};
 use crate::flags::{Action, ROOT};
 use crate::grammar::help::{self, Show};
 use crate::grammar::{Arity, Command, Flag, Parsed, State, UsageError, completion, numbers, parse};
+use crate::hints;
 use crate::session::{Global, Session};
 use crate::stdio::{Out, window_size};
 use crate::{Environment, Error, LocalCommand};
@@ -22,6 +23,11 @@ pub fn run(args: &[OsString], environment: &Environment) -> i32 {
             let text = error.to_string();
             if !text.is_empty() && !matches!(error, Error::OutputClosed) {
                 err.note(&text);
+            }
+            if let Error::Advised { hint, .. } = &error
+                && hints::are_on()
+            {
+                err.note(&hints::line(hint));
             }
             error.exit_code()
         }
@@ -93,9 +99,10 @@ impl<'a> Dispatch<'a> {
         if parsed.switch("version") {
             return self.version();
         }
-        Err(Error::failed(format!(
+        let text = format!(
             "{program}: unknown command: {program} {word}\n\nRun '{program} --help' for more information"
-        )))
+        );
+        Err(Error::failed(text).advised(near_command(&ROOT, word)))
     }
 
     fn command(
@@ -148,11 +155,14 @@ impl<'a> Dispatch<'a> {
             Some(command) => {
                 self.command(command, &format!("{path} {}", command.name), word, &words[stop + 1..], global)
             }
-            None => Err(Error::failed(format!(
-                "{}: unknown command: {path} {word}\n\nUsage:  {}\n\nRun '{path} --help' for more information",
-                self.program(),
-                group.usage_line(path)
-            ))),
+            None => {
+                let text = format!(
+                    "{}: unknown command: {path} {word}\n\nUsage:  {}\n\nRun '{path} --help' for more information",
+                    self.program(),
+                    group.usage_line(path)
+                );
+                Err(Error::failed(text).advised(near_command(group, word)))
+            }
         }
     }
 
@@ -276,7 +286,20 @@ fn usage(command: &Command<Action>, path: &str, error: &UsageError) -> Error {
         error.0,
         command.usage_line(path)
     );
-    Error::Exit { code: REFUSED, message }
+    Error::Exit { code: REFUSED, message }.advised(near_flag(command, &error.0))
+}
+
+/// The command that was meant.
+fn near_command(group: &Command<Action>, word: &str) -> Option<String> {
+    let ready = group.commands.iter().filter(|c| c.state == State::Ready);
+    hints::did_you_mean(word, ready.flat_map(|c| std::iter::once(c.name).chain(c.aliases.iter().copied())))
+}
+
+/// The flag that was meant.
+fn near_flag(command: &Command<Action>, text: &str) -> Option<String> {
+    let word = text.strip_prefix("unknown flag: --")?;
+    let names = command.all_flags().filter(|flag| !flag.hidden).map(|flag| flag.name);
+    hints::did_you_mean(word, names).map(|hint| hint.replacen("mean ", "mean --", 1))
 }
 
 /// Docker's texts for a wrong number of arguments, its slips included.

@@ -21,6 +21,14 @@ pub enum Error {
         /// What to print.
         message: String,
     },
+    /// An error with advice, which is said below it.
+    #[error("{error}")]
+    Advised {
+        /// The error.
+        error: Box<Error>,
+        /// What to do next.
+        hint: String,
+    },
     /// Whoever read standard output or error is gone.
     #[error("standard output is closed")]
     OutputClosed,
@@ -53,10 +61,19 @@ impl Error {
         Error::Io { what: what.into(), source }
     }
 
+    /// The same with advice, if there is any.
+    pub(crate) fn advised(self, hint: Option<String>) -> Error {
+        match hint {
+            Some(hint) => Error::Advised { error: Box::new(self), hint },
+            None => self,
+        }
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> i32 {
         match self {
             Error::Exit { code, .. } => *code,
+            Error::Advised { error, .. } => error.exit_code(),
             Error::OutputClosed => CLOSED_OUTPUT,
             Error::Engine(_) | Error::Io { .. } => FAILED,
         }
@@ -89,6 +106,7 @@ fn engine_text(error: &api::Error) -> String {
         api::Error::Connect { endpoint, .. } => {
             format!("Cannot connect to the Docker daemon at {endpoint}. Is the docker daemon running?")
         }
+        api::Error::EmptyName { .. } => error.to_string(),
         other => format!("error during connect: {}", chain(other)),
     }
 }

@@ -19,6 +19,7 @@ mod error;
 mod explain;
 pub mod flags;
 pub mod grammar;
+mod hints;
 pub mod listing;
 pub mod progress;
 mod session;

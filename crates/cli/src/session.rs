@@ -13,6 +13,7 @@ use crate::create::lines::{MAX_FILE_LEN, Unreadable};
 use crate::endpoint::{self, Choice, Endpoint};
 use crate::error::{Error, io_text};
 use crate::explain::{self, Story};
+use crate::hints;
 use crate::stdio::Out;
 use crate::time::Zone;
 use crate::{Build, Environment};
@@ -60,6 +61,7 @@ pub struct Session<'a> {
     choice: Choice,
     client: RefCell<Option<Client>>,
     trace: RefCell<Option<Story>>,
+    said: RefCell<String>,
 }
 
 impl<'a> Session<'a> {
@@ -84,6 +86,7 @@ impl<'a> Session<'a> {
             choice: Choice { hosts: global.hosts.clone(), context: global.context.clone(), config_context },
             client: RefCell::new(None),
             trace: RefCell::new(None),
+            said: RefCell::new(String::new()),
         }
     }
 
@@ -116,6 +119,13 @@ impl<'a> Session<'a> {
                 story.finish().await;
             }
             let client = session.client.borrow_mut().take();
+            let result = match result {
+                Err(error) => {
+                    let hint = session.hint(&error, client.clone()).await;
+                    Err(error.advised(hint))
+                }
+                fine => fine,
+            };
             (client.is_some_and(|c| c.transport().is_in_process()), result)
         });
         drop(tasks);
@@ -173,6 +183,23 @@ impl<'a> Session<'a> {
     /// The local time zone.
     pub fn zone(&self) -> Zone {
         Zone::local()
+    }
+
+    /// An error of one of several things, said at once; what is advised to it stands at the end.
+    pub fn fail(&self, error: &Error) {
+        let text = error.to_string();
+        self.err.note(&text);
+        self.said.borrow_mut().push_str(&text);
+    }
+
+    /// What is advised to the command's error.
+    async fn hint(&self, error: &Error, client: Option<Client>) -> Option<String> {
+        if self.quiet || !hints::are_on() || matches!(error, Error::OutputClosed) {
+            return None;
+        }
+        let text = format!("{}\n{error}", self.said.borrow());
+        let facts = hints::facts::gather(&text, self.program, client).await;
+        hints::of(&text, &facts)
     }
 
     /// A warning on standard error.

@@ -305,6 +305,20 @@ fn every_shell_has_a_completion_that_parses() {
             );
             let output = std::process::Command::new("bash").args(["-c", &test]).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), "start stats stop\n");
+            // Names are asked of the program; a function stands in for it.
+            for (words, names) in
+                [("logs", "web"), ("rmi", "nginx:1"), ("network rm", "mine"), ("volume rm", "data")]
+            {
+                let at = words.split(' ').count() + 1;
+                let test = format!(
+                    "tare() {{ case $1 in ps) echo web;; images) echo nginx:1;; network) echo mine;; volume) echo data;; esac; }}\n\
+                     source {} && COMP_WORDS=(tare {words} '') COMP_CWORD={at} && _tare && echo ${{COMPREPLY[@]}}",
+                    script.path().display()
+                );
+                let output = std::process::Command::new("bash").args(["-c", &test]).output().unwrap();
+                let offered = String::from_utf8_lossy(&output.stdout);
+                assert!(offered.split_whitespace().any(|word| word == names), "{words}: {offered}");
+            }
         }
     }
     assert_eq!(ours("tare", &["completion", "ksh"], "").code, 1);

@@ -122,6 +122,11 @@ impl Engine {
         self.0.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// Whether containers have run in this boot.
+    pub fn has_run(&self) -> bool {
+        self.paths().run.join("run.db").exists()
+    }
+
     /// Where things lie.
     pub fn paths(&self) -> &Paths {
         &self.0.paths

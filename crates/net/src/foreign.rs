@@ -74,7 +74,25 @@ impl Drops {
 /// firewalls that are left alone.
 pub(crate) fn ensure(socket: &NftSocket, ipv6: bool) -> Result<(Vec<ForeignRule>, Vec<Drops>)> {
     let mut step = trace::step("foreign firewall", "NFT_MSG_GETCHAIN");
-    let chains = step.check(read::chains(socket, 0))?;
+    let (transaction, added, mut drops) = step.check(plan(socket, ipv6))?;
+    for rule in &added {
+        step.note(format_args!("accept tare* in {rule}"));
+    }
+    step.check(transaction.commit(socket))?;
+    if legacy_drops() {
+        drops.push(Drops::LegacyIptables);
+    }
+    drops.dedup();
+    Ok((added, drops))
+}
+
+/// Whether [`ensure`] would add something.
+pub(crate) fn is_missing(socket: &NftSocket, ipv6: bool) -> Result<bool> {
+    Ok(!plan(socket, ipv6)?.1.is_empty())
+}
+
+fn plan(socket: &NftSocket, ipv6: bool) -> Result<(Transaction, Vec<ForeignRule>, Vec<Drops>)> {
+    let chains = read::chains(socket, 0)?;
     let mut drops = Vec::new();
     let mut added = Vec::new();
     let mut transaction = Transaction::new();
@@ -109,15 +127,7 @@ pub(crate) fn ensure(socket: &NftSocket, ipv6: bool) -> Result<(Vec<ForeignRule>
             chain: target.to_owned(),
         });
     }
-    for rule in &added {
-        step.note(format_args!("accept tare* in {rule}"));
-    }
-    step.check(transaction.commit(socket))?;
-    if legacy_drops() {
-        drops.push(Drops::LegacyIptables);
-    }
-    drops.dedup();
-    Ok((added, drops))
+    Ok((transaction, added, drops))
 }
 
 /// Finds, and unless `dry` removes, the rules that are ours, wherever they are.

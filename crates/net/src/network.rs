@@ -50,6 +50,8 @@ pub struct BridgeConfig {
     pub apart: bool,
     /// The host forwards: switched on where it is off.
     pub forward: bool,
+    /// Tare has switched forwarding on earlier, of IPv4 and of IPv6: forwarding between others stays dropped.
+    pub switched_on: [bool; 2],
 }
 
 impl Default for BridgeConfig {
@@ -62,6 +64,7 @@ impl Default for BridgeConfig {
             internal: false,
             apart: false,
             forward: true,
+            switched_on: [false; 2],
         }
     }
 }
@@ -86,8 +89,8 @@ pub struct Opened {
     pub bridge_created: bool,
     /// What became of the ruleset.
     pub ruleset: Installed,
-    /// Whether forwarding, of a family that the network has, was switched on just now.
-    pub forwarding_switched_on: bool,
+    /// Whether forwarding of IPv4 and of IPv6 was switched on just now, for [`BridgeConfig::switched_on`].
+    pub forwarding_switched_on: [bool; 2],
     /// Rules that were added to others' chains just now, for the journal.
     pub foreign_rules: Vec<ForeignRule>,
     /// Firewalls that may drop our packets and are left alone.
@@ -131,10 +134,11 @@ impl Network {
         let network = Self { route, nft, bridge };
         network.declare(config)?;
         let ipv6 = network.place(true).is_some();
-        let mut forwarding_switched_on = config.forward && network.forward(false)?;
-        if ipv6 && config.forward {
-            forwarding_switched_on |= network.forward(true)?;
-        }
+        let [earlier, earlier6] = config.switched_on;
+        let forwarding_switched_on = [
+            config.forward && network.forward(false, earlier)?,
+            config.forward && ipv6 && network.forward(true, earlier6)?,
+        ];
         network.spare_bridged_frames(ruleset)?;
         bridge::allow_route_localnet(&network.bridge.name)?;
         let (foreign_rules, warnings) = foreign::ensure(&network.nft, ipv6)?;
@@ -145,6 +149,62 @@ impl Network {
     /// Its subnet of IPv6, or of IPv4.
     pub fn place(&self, ipv6: bool) -> Option<Place> {
         self.bridge.places.iter().find(|p| p.subnet.is_ipv6() == ipv6).copied()
+    }
+
+    /// What is missing on the host of a network that is in use, of its ports (`plugged`: host-side interfaces) and of
+    /// what is published, in words; nothing is changed.
+    pub fn missing(config: &BridgeConfig, plugged: &[&str], maps: &[PortMap]) -> Result<Vec<String>> {
+        let (route, nft) = (RouteSocket::open()?, NftSocket::open()?);
+        let mut missing = Vec::new();
+        let bridge = route.link(&config.name)?;
+        match &bridge {
+            None => missing.push(format!("the bridge {}", config.name)),
+            Some(link) if !link.up => missing.push(format!("the bridge {} is down", config.name)),
+            Some(link) => {
+                let has = route.addresses_of(link.index)?;
+                for place in config.places.iter().filter(|p| !has.iter().any(|a| a.address == p.gateway)) {
+                    missing.push(format!("the address {} of the bridge {}", place.gateway, config.name));
+                }
+                for name in plugged {
+                    if route.link(name)?.is_some_and(|port| port.master != Some(link.index)) {
+                        missing.push(format!("the interface {name} on the bridge {}", config.name));
+                    }
+                }
+            }
+        }
+        if ruleset::version(&nft)?.is_none() {
+            missing.push(format!("the nftables table inet {}", ruleset::TABLE));
+            return Ok(missing);
+        }
+        for place in &config.places {
+            let [_, (own, element)] = elements::of_network(&config.name, place.subnet);
+            if elements::get(&nft, own, &element[0])?.is_none() {
+                missing.push(format!("the subnet {} in the nftables table", place.subnet));
+            }
+        }
+        for (switched, (words, name)) in
+            config.switched_on.iter().zip([(ruleset::V4, "IPv4"), (ruleset::V6, "IPv6")])
+        {
+            if *switched && !ruleset::has_foreign_drop(&nft, words)? {
+                missing.push(format!("the drop of what others forward by {name}"));
+            }
+        }
+        if config.internal
+            && elements::get(&nft, ruleset::CLOSED, &elements::of_interface(&config.name))?.is_none()
+        {
+            missing.push(format!("the isolation of the internal network on {}", config.name));
+        }
+        for map in maps {
+            for (set, element) in elements::of_port(map) {
+                if elements::get(&nft, set, &element)?.is_none_or(|value| value != element.value) {
+                    missing.push(format!("the published port {map}"));
+                }
+            }
+        }
+        if foreign::is_missing(&nft, config.places.iter().any(|p| p.subnet.is_ipv6()))? {
+            missing.push("the accepting rules in a firewall that drops".to_owned());
+        }
+        Ok(missing)
     }
 
     /// The pool of that family that containers get their addresses from.
@@ -318,11 +378,16 @@ impl Network {
     }
 
     /// Switches forwarding of a family on where it is off, after what must not be forwarded is dropped.
-    fn forward(&self, ipv6: bool) -> Result<bool> {
+    fn forward(&self, ipv6: bool, earlier: bool) -> Result<bool> {
+        let words = if ipv6 { ruleset::V6 } else { ruleset::V4 };
         if bridge::forwarding(ipv6)? {
+            // Somebody has taken the rules away meanwhile.
+            if earlier && !ruleset::has_foreign_drop(&self.nft, words)? {
+                ruleset::drop_foreign(&self.nft, words)?;
+            }
             return Ok(false);
         }
-        ruleset::drop_foreign(&self.nft, if ipv6 { ruleset::V6 } else { ruleset::V4 })?;
+        ruleset::drop_foreign(&self.nft, words)?;
         bridge::set_forwarding(ipv6, true)?;
         Ok(true)
     }

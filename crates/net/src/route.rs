@@ -16,8 +16,8 @@ use sys::netlink::{Protocol, Socket};
 pub const MAX_NAME: usize = 15;
 
 // include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h, veth.h
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;

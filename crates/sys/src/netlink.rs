@@ -203,6 +203,48 @@ impl AsFd for Socket {
     }
 }
 
+/// A socket that hears what the kernel tells everybody of some groups (netlink(7)), of both protocols.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Listener {
+    /// Joins `groups` in the calling thread's network namespace.
+    pub fn open(protocol: Protocol, groups: &[u32]) -> Result<Self> {
+        let Socket { fd, .. } = Socket::open(protocol)?;
+        rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))
+            .map_err(|e| Error::new("bind(netlink)", e))?;
+        for group in groups {
+            let group = libc::c_int::try_from(*group).unwrap_or(0);
+            set_option(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group)?;
+        }
+        Ok(Self { fd, buffer: vec![0; RECEIVE_BUFFER] })
+    }
+
+    /// Reads all that is there, without waiting. `true`: something was lost, because it was not read in time.
+    pub fn read(&mut self, mut each: impl FnMut(Message<'_>)) -> Result<bool> {
+        for _ in 0..MAX_READS {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            match rustix::net::recv(&self.fd, &mut self.buffer[..], flags) {
+                Ok((length, _)) => Messages(&self.buffer[..length]).for_each(&mut each),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(false),
+                Err(rustix::io::Errno::NOBUFS) => return Ok(true),
+                Err(e) => return Err(Error::new("recv(netlink)", e)),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// The messages in a received buffer; it ends at the first that does not fit.
 struct Messages<'a>(&'a [u8]);
 

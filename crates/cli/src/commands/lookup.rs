@@ -16,7 +16,7 @@ pub async fn rename(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
     }
     let client = session.client().await?;
     if let Err(error) = client.container_rename(old, new).await {
-        session.err.note(&Error::from(error).to_string());
+        session.fail(&Error::from(error));
         return Err(Error::failed(format!("Error: failed to rename container named {old}")));
     }
     Ok(())

@@ -55,73 +55,94 @@ fn words(parsed: &Parsed, flag: &str) -> Vec<String> {
     parsed.list(flag).iter().flat_map(|list| list.split(',')).map(str::to_owned).collect()
 }
 
-/// One pool for each `--subnet`; the others go to the subnet that they lie in, with the texts of Docker's CLI.
+/// One pool for each `--subnet`; the others go to the subnet that they lie in, as Docker's CLI finds it.
 fn pools(parsed: &Parsed) -> Result<Vec<IpamConfig>, Error> {
     let (subnets, ranges, gateways) =
         (words(parsed, "subnet"), words(parsed, "ip-range"), words(parsed, "gateway"));
     if subnets.len() < ranges.len() || subnets.len() < gateways.len() {
         return Err(Error::failed("every ip-range or gateway must have a corresponding subnet"));
     }
-    let mut pools: Vec<IpamConfig> =
-        subnets.into_iter().map(|subnet| IpamConfig { subnet, ..IpamConfig::default() }).collect();
-    let mut put = |text: &str, what: &str, slot: &mut dyn FnMut(&mut IpamConfig) -> Result<(), String>| {
-        let base = text.split('/').next().unwrap_or_default();
-        match pools.iter_mut().find(|pool| contains(&pool.subnet, base)) {
-            Some(pool) => slot(pool).map_err(Error::failed),
-            None => Err(Error::failed(format!("no matching subnet for {what} {text}"))),
+    let mut pools: Vec<IpamConfig> = Vec::new();
+    for subnet in subnets {
+        for other in &pools {
+            if contains(&other.subnet, network(&subnet)?.0)? || contains(&subnet, network(&other.subnet)?.0)?
+            {
+                return Err(Error::failed("multiple overlapping subnet configuration is not supported"));
+            }
         }
-    };
-    for range in ranges {
-        put(&range, "range", &mut |pool| match pool.ip_range.as_str() {
-            "" => {
-                pool.ip_range.clone_from(&range);
-                Ok(())
-            }
-            _ => Err(format!(
-                "cannot configure multiple ranges ({range}) on the same subnet ({})",
-                pool.subnet
-            )),
-        })?;
+        pools.push(IpamConfig { subnet, ..IpamConfig::default() });
     }
-    for gateway in gateways {
-        put(&gateway, "gateway", &mut |pool| match pool.gateway.as_str() {
-            "" => {
-                pool.gateway.clone_from(&gateway);
-                Ok(())
-            }
-            _ => {
-                let subnet = &pool.subnet;
-                Err(format!("cannot configure multiple gateways ({gateway}) on the same subnet ({subnet})"))
-            }
-        })?;
+    for text in ranges {
+        let pool = pool_of(&mut pools, "range", &text, Some(network(&text)?.0))?;
+        give(&mut pool.ip_range, "ranges", "on", &pool.subnet, text)?;
+    }
+    for text in gateways {
+        let pool = pool_of(&mut pools, "gateway", &text, text.parse().ok())?;
+        give(&mut pool.gateway, "gateways", "for", &pool.subnet, text)?;
     }
     for (name, address) in pairs(&parsed.list("aux-address")) {
-        put(&address, "aux-address", &mut |pool| {
-            pool.auxiliary_addresses.get_or_insert_default().insert(name.clone(), address.clone());
-            Ok(())
-        })?;
+        let pool = pool_of(&mut pools, "aux-address", &address, address.parse().ok())?;
+        pool.auxiliary_addresses.get_or_insert_default().insert(name, address);
     }
     Ok(pools)
 }
 
-/// Whether an address lies in a subnet; what cannot be read lies nowhere.
-fn contains(subnet: &str, address: &str) -> bool {
-    let bits = |text: &str| match text.parse().ok()? {
-        IpAddr::V4(address) => Some((u128::from(address.to_bits()) << 96, 32)),
-        IpAddr::V6(address) => Some((address.to_bits(), 128)),
+fn pool_of<'a>(
+    pools: &'a mut [IpamConfig],
+    what: &str,
+    text: &str,
+    address: Option<IpAddr>,
+) -> Result<&'a mut IpamConfig, Error> {
+    for pool in pools {
+        if address.map_or(Ok(false), |address| contains(&pool.subnet, address))? {
+            return Ok(pool);
+        }
+    }
+    Err(Error::failed(format!("no matching subnet for {what} {text}")))
+}
+
+fn give(slot: &mut String, what: &str, preposition: &str, subnet: &str, text: String) -> Result<(), Error> {
+    if !slot.is_empty() {
+        let text = format!(
+            "cannot configure multiple {what} ({text}, {slot}) {preposition} the same subnet ({subnet})"
+        );
+        return Err(Error::failed(text));
+    }
+    *slot = text;
+    Ok(())
+}
+
+fn contains(subnet: &str, address: IpAddr) -> Result<bool, Error> {
+    let (base, prefix) = network(subnet)?;
+    Ok(match (base, address) {
+        (IpAddr::V4(base), IpAddr::V4(address)) => {
+            let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+            u32::from(base) & mask == u32::from(address) & mask
+        }
+        (IpAddr::V6(base), IpAddr::V6(address)) => {
+            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+            u128::from(base) & mask == u128::from(address) & mask
+        }
+        _ => false,
+    })
+}
+
+/// `10.0.0.0/8`
+fn network(text: &str) -> Result<(IpAddr, u32), Error> {
+    let parse = || {
+        let (address, prefix) = text.split_once('/')?;
+        let (address, prefix): (IpAddr, u32) = (address.parse().ok()?, prefix.parse().ok()?);
+        (prefix <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, prefix))
     };
-    let Some((base, prefix)) = subnet.split_once('/') else { return false };
-    let (Some((base, width)), Some((address, same)), Ok(prefix)) =
-        (bits(base), bits(address), prefix.parse::<u32>())
-    else {
-        return false;
-    };
-    width == same && prefix <= width && (base ^ address).leading_zeros() >= prefix
+    parse().ok_or_else(|| Error::failed(format!("invalid CIDR address: {text}")))
 }
 
 /// `network connect`
 pub async fn connect(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> {
     let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    if words(parsed, "driver-opt").iter().any(|option| !option.contains('=')) {
+        return Err(Error::failed("invalid key/value pair format in driver options"));
+    }
     let options = pairs(&words(parsed, "driver-opt"));
     let wanted = NetworkConnect {
         container: parsed.args[1].clone(),
@@ -175,6 +196,10 @@ pub async fn remove(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error>
             Err(error) if force && error.to_string().ends_with("not found") => {}
             Err(error) => failures.push(error.into()),
         }
+    }
+    // Docker's CLI returns an error that says no more than this.
+    if !failures.is_empty() {
+        failures.push(Error::failed("exit status 1"));
     }
     join(failures)
 }

@@ -27,7 +27,7 @@ pub async fn start(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error> 
         match client_start(&client, name).await {
             Ok(()) => session.out.line(name)?,
             Err(error) => {
-                session.err.note(&error.to_string());
+                session.fail(&error);
                 failed.push(name);
             }
         }

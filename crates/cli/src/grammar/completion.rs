@@ -40,8 +40,14 @@ fn rows<A: Copy>(root: &Command<A>) -> Vec<Row> {
 }
 
 fn row<A: Copy>(command: &Command<A>, path: String) -> Row {
-    let names = if command.synopsis.contains("CONTAINER") {
+    let names = if path == "network connect" || path == "network disconnect" {
+        "networks and containers"
+    } else if command.synopsis.contains("CONTAINER") {
         "containers"
+    } else if path.starts_with("network ") && command.synopsis.contains("NETWORK ") {
+        "networks"
+    } else if path.starts_with("volume ") && command.synopsis.contains("VOLUME ") {
+        "volumes"
     } else if command.synopsis.contains("IMAGE") || command.synopsis.contains("REPOSITORY") {
         "images"
     } else {
@@ -57,23 +63,31 @@ fn words<A: Copy>(command: &Command<A>) -> Vec<(String, &'static str)> {
     commands.chain(flags.map(|f| (format!("--{}", f.name), f.help))).collect()
 }
 
+/// The program's own commands that list the names which may follow.
+fn asks(program: &str, row: &Row) -> Vec<String> {
+    let containers = format!("{program} ps -a --format '{{{{.Names}}}}'");
+    let networks = format!("{program} network ls --format '{{{{.Name}}}}'");
+    match row.names {
+        "containers" => vec![containers],
+        "images" => vec![format!("{program} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}'")],
+        "networks" => vec![networks],
+        "networks and containers" => vec![networks, containers],
+        "volumes" => vec![format!("{program} volume ls --format '{{{{.Name}}}}'")],
+        _ => Vec::new(),
+    }
+}
+
 fn bash(program: &str, rows: &[Row]) -> String {
     let mut cases = String::new();
     for row in rows {
         let words: Vec<&str> = row.words.iter().map(|(w, _)| w.as_str()).collect();
-        let names = match row.names {
-            "containers" => format!(" $({program} ps -a --format '{{{{.Names}}}}' 2>/dev/null)"),
-            "images" => {
-                format!(" $({program} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' 2>/dev/null)")
-            }
-            _ => String::new(),
-        };
+        let names: String = asks(program, row).iter().map(|ask| format!(" $({ask} 2>/dev/null)")).collect();
         let _ = writeln!(cases, "    \"{}\") words=\"{}{names}\" ;;", row.path, words.join(" "));
     }
     format!(
         "_{program}() {{\n  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" path=\"\" words=\"\" i word\n  \
          for ((i = 1; i < COMP_CWORD && i < 3; i++)); do\n    word=\"${{COMP_WORDS[i]}}\"\n    \
-         [[ $word == -* ]] && break\n    case \"$path\" in \"\"|container|image|system) path=\"${{path:+$path }}$word\" ;; esac\n  done\n  \
+         [[ $word == -* ]] && break\n    case \"$path\" in \"\"|container|image|network|system|volume) path=\"${{path:+$path }}$word\" ;; esac\n  done\n  \
          case \"$path\" in\n{cases}  esac\n  \
          COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}}\n\
          complete -o default -F _{program} {program}\n"
@@ -97,6 +111,9 @@ fn fish(program: &str, rows: &[Row]) -> String {
                 None => format!("-f -a {word}"),
             };
             let _ = writeln!(out, "complete -c {program} -n '{condition}' {what} -d '{about}'");
+        }
+        for ask in asks(program, row) {
+            let _ = writeln!(out, "complete -c {program} -n '{condition}' -f -a \"({ask} 2>/dev/null)\"");
         }
     }
     out

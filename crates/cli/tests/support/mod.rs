@@ -205,7 +205,9 @@ pub fn ours_with(program: &str, args: &[&str], stdin: &str, in_process: cli::InP
         file.read_to_string(&mut text).unwrap();
         text
     };
-    Outcome { code, out: text(out), err: text(err) }
+    // Docker's CLI has no hints; what they say is tested beside them.
+    let err = text(err).split_inclusive('\n').filter(|line| !line.starts_with("hint: ")).collect();
+    Outcome { code, out: text(out), err }
 }
 
 /// Docker's own CLI, if this machine has the version we compare with; `TARE_TEST_DOCKER_CLI` names another.

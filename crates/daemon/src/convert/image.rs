@@ -71,7 +71,7 @@ fn boolean(name: &str, values: &[String]) -> Result<bool, Refusal> {
     match (any(["1", "true"]), any(["0", "false"])) {
         (true, false) => Ok(true),
         (false, true) => Ok(false),
-        _ => Err(Refusal::bad_request(format!("invalid filter '{name}={}'", values.join(",")))),
+        _ => Err(Refusal::bad_request(format!("invalid filter '{name}=[{}]'", values.join(" ")))),
     }
 }
 

@@ -77,8 +77,10 @@ fn list_filter(filters: &Filters) -> Result<ListFilter, Refusal> {
             }
             "exited" => {
                 for value in values {
-                    let code = i32::try_from(go_integer("Atoi", value)?).unwrap_or(i32::MAX);
-                    filter.exited.push(code);
+                    let code = go_integer("Atoi", value).map_err(|e| {
+                        Refusal::bad_request(format!("invalid filter 'exited={value}': {}", e.message))
+                    })?;
+                    filter.exited.push(i32::try_from(code).unwrap_or(i32::MAX));
                 }
             }
             "before" | "since" | "is-task" | "publish" | "expose" | "isolation" => {
@@ -284,7 +286,7 @@ mod tests {
                 r#"{"health":["foo"]}"#,
                 "invalid filter 'health=foo': invalid value for health (foo): must be one of none, starting, healthy, unhealthy",
             ),
-            (r#"{"exited":["x"]}"#, "strconv.Atoi: parsing \"x\": invalid syntax"),
+            (r#"{"exited":["x"]}"#, "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax"),
         ] {
             let refusal = list_filter(&Filters::parse(text).unwrap()).unwrap_err();
             assert_eq!(refusal.message, expected);

@@ -10,6 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 const VERSIONS: [&str; 9] = ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0"];
 /// A file name's length on Linux is below; so is that of a folder of resctrl.
 const MAX_CLOS_ID: usize = 4096;
+/// How deep a file in YAML may nest; the form itself has six levels.
+const MAX_YAML_DEPTH: usize = 32;
+/// Values in a file in YAML, its aliases resolved.
+const MAX_YAML_NODES: usize = 200_000;
+/// Of its anchors and aliases.
+const MAX_YAML_ALIASES: usize = 1000;
 
 /// A file that was understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,11 +28,45 @@ pub(crate) struct Checked {
     pub devices: BTreeMap<String, Edits>,
 }
 
+/// What a file is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// By its ending `.json`.
+    Json,
+    /// By its ending `.yaml`.
+    Yaml,
+}
+
 /// Reads a file's text; the error is the text of the CDI library that dockerd uses.
-pub(crate) fn check(json: &[u8]) -> Result<Checked, String> {
-    let file: File = serde_json::from_slice(json)
-        .map_err(|e| format!("failed to unmarshal CDI Spec: error unmarshaling JSON: {e}"))?;
+pub(crate) fn check(text: &[u8], form: Form) -> Result<Checked, String> {
+    let read: Result<File, String> = match form {
+        Form::Json => serde_json::from_slice(text).map_err(|e| format!("error unmarshaling JSON: {e}")),
+        Form::Yaml => yaml(text),
+    };
+    let file = read.map_err(|e| format!("failed to unmarshal CDI Spec: {e}"))?;
     file.check().map_err(|why| format!("invalid CDI Spec: {why}"))
+}
+
+/// YAML can say much with few bytes (aliases of aliases) and nest without end: both are bounded.
+fn yaml(text: &[u8]) -> Result<File, String> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_YAML_DEPTH,
+            max_nodes: MAX_YAML_NODES,
+            max_events: 2 * MAX_YAML_NODES,
+            max_aliases: MAX_YAML_ALIASES,
+            max_anchors: MAX_YAML_ALIASES,
+            max_recorded_anchor_events: MAX_YAML_NODES,
+            max_documents: 1,
+        },
+        // As Go's YAML 1.1: a file mode is written 0660.
+        legacy_octal_numbers: true,
+        with_snippet: false,
+    };
+    serde_saphyr::from_slice_with_options(text, options).map_err(|e| {
+        let text = e.to_string();
+        format!("error converting YAML to JSON: {}", text.lines().next().unwrap_or_default())
+    })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -338,7 +378,7 @@ mod tests {
     #[test]
     fn a_file_is_read() {
         let text = with("0.7.0", "v.com/c", r#"{"env":["A=1"],"additionalGids":[7],"mounts":null}"#);
-        let read = check(text.as_bytes()).unwrap();
+        let read = check(text.as_bytes(), Form::Json).unwrap();
         assert_eq!(read.kind, "v.com/c");
         assert_eq!((read.devices["x"].env.len(), &read.devices["x"].additional_gids[..]), (1, &[7][..]));
     }
@@ -420,12 +460,33 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(
-                check(text.as_bytes()).unwrap_err(),
+                check(text.as_bytes(), Form::Json).unwrap_err(),
                 format!("invalid CDI Spec: {expected}"),
                 "{text}"
             );
         }
-        let unknown = check(v7(r#"{"junk":1}"#).as_bytes()).unwrap_err();
+        let unknown = check(v7(r#"{"junk":1}"#).as_bytes(), Form::Json).unwrap_err();
         assert!(unknown.contains("unknown field `junk`"), "{unknown}");
+    }
+
+    #[test]
+    fn yaml_says_the_same_and_has_limits() {
+        let yaml = "# Nodes of a card\ncdiVersion: 0.6.0\nkind: v.com/c\ncontainerEdits: {env: [ALL=1]}\ndevices:\n  - name: \"0\"\n    containerEdits:\n      deviceNodes:\n        - {path: /dev/x, type: c, major: 1, minor: 3, fileMode: 0660, uid: 7}\n";
+        let json = r#"{"cdiVersion":"0.6.0","kind":"v.com/c","containerEdits":{"env":["ALL=1"]},"devices":[{"name":"0","containerEdits":{"deviceNodes":[{"path":"/dev/x","type":"c","major":1,"minor":3,"fileMode":432,"uid":7}]}}]}"#;
+        assert_eq!(check(yaml.as_bytes(), Form::Yaml), check(json.as_bytes(), Form::Json));
+        // JSON is YAML.
+        assert_eq!(check(json.as_bytes(), Form::Yaml), check(json.as_bytes(), Form::Json));
+        let deep = format!("kind: {}", "[".repeat(10_000));
+        let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_string();
+        for n in 1..12 {
+            let before = vec![format!("*a{}", n - 1); 10].join(", ");
+            laughs.push_str(&format!("a{n}: &a{n} [{before}]\n"));
+        }
+        laughs.push_str("kind: v.com/c\n");
+        for bad in [deep.as_str(), &laughs, "kind: [", "junk: 1", "a: b\n---\nc: d", "kind: \t\0"] {
+            let error = check(bad.as_bytes(), Form::Yaml).unwrap_err();
+            assert!(error.starts_with("failed to unmarshal CDI Spec: ") && !error.contains('\n'), "{error}");
+        }
+        assert!(check(b"\xff", Form::Yaml).is_err());
     }
 }

@@ -3,12 +3,12 @@
 //!
 //! The folders are read at each use: a start that asks for such a device is rare, and nobody has to watch them.
 //! Invariant: a name that two files of the same folder give is nobody's; a later folder's file goes before an earlier
-//! one's. Files in YAML are not read: who asks for a device that only such a file may have is told so.
+//! one's.
 
 mod file;
 
 use crate::error::{Error, Kind, Result};
-use file::{Checked, Edits, Node};
+use file::{Checked, Edits, Form, Node};
 use oci::runtime as spec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -29,7 +29,6 @@ pub struct Registry {
     /// Qualified name to the place in `files`.
     devices: BTreeMap<String, usize>,
     errors: Vec<(PathBuf, String)>,
-    yaml: Vec<PathBuf>,
 }
 
 impl Registry {
@@ -48,11 +47,7 @@ impl Registry {
         let one = |(path, why): &(PathBuf, String)| {
             format!("CDI: Error associated with spec file {}: {why}", path.display())
         };
-        let yaml = |path: &PathBuf| {
-            let why = "YAML is not read; write it as JSON";
-            format!("CDI: Error associated with spec file {}: {why}", path.display())
-        };
-        self.errors.iter().map(one).chain(self.yaml.iter().map(yaml)).collect()
+        self.errors.iter().map(one).collect()
     }
 
     /// Reads folders, the later ones before the earlier.
@@ -61,10 +56,6 @@ impl Registry {
         for folder in folders {
             let first = all.files.len();
             for path in files(folder) {
-                if path.extension().is_some_and(|e| e == "yaml") {
-                    all.yaml.push(path);
-                    continue;
-                }
                 match read(&path) {
                     Ok(Some(checked)) => all.files.push((path, checked)),
                     Ok(None) => {}
@@ -102,11 +93,6 @@ impl Registry {
         let missing: Vec<&str> =
             names.iter().map(String::as_str).filter(|n| !self.devices.contains_key(*n)).collect();
         if !missing.is_empty() {
-            if let Some(yaml) = self.yaml.first() {
-                let what =
-                    format!("the CDI file {} in YAML ({} is in no JSON file)", yaml.display(), missing[0]);
-                return Err(Error::unsupported(what));
-            }
             return Err(failed(format!("unresolvable CDI devices {}", missing.join(", "))));
         }
         let mut edits = Edits::default();
@@ -153,7 +139,8 @@ fn read(path: &Path) -> std::result::Result<Option<Checked>, String> {
         true => format!("failed to parse CDI Spec {path:?}: {why}"),
         false => why,
     };
-    file::check(&text).map(Some).map_err(parsed)
+    let form = if path.extension().is_some_and(|e| e == "yaml") { Form::Yaml } else { Form::Json };
+    file::check(&text, form).map(Some).map_err(parsed)
 }
 
 fn apply(edits: &Edits, spec: &mut spec::Spec) -> std::result::Result<(), String> {
@@ -335,13 +322,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_yaml_is_named() {
+    fn a_file_in_yaml_is_read_and_a_wrong_one_is_told_of() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("n.yaml"), "kind: x").unwrap();
+        let good = "cdiVersion: \"0.6.0\"\nkind: v.com/c\ndevices:\n- name: a\n  containerEdits:\n    env:\n    - FROM=yaml\n";
+        std::fs::write(folder.path().join("good.yaml"), good).unwrap();
+        std::fs::write(folder.path().join("bad.yaml"), "kind: [").unwrap();
         std::fs::write(folder.path().join("bad.json"), "[]").unwrap();
         let registry = Registry::load_from(&[folder.path()]);
-        let refused = registry.inject(&["v.com/c=a".into()], &mut blank()).unwrap_err();
-        assert!(refused.kind == Kind::NotImplemented && refused.message.contains("n.yaml"), "{refused}");
-        assert_eq!(registry.warnings().len(), 2);
+        let mut spec = blank();
+        registry.inject(&["v.com/c=a".into()], &mut spec).unwrap();
+        assert!(spec.process.unwrap().env.contains(&"FROM=yaml".to_string()));
+        let warnings = registry.warnings();
+        assert!(warnings.len() == 2 && warnings.iter().all(|w| w.lines().count() == 1), "{warnings:?}");
     }
 }

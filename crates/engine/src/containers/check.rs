@@ -24,6 +24,9 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
     if let Some(target) = host.tmpfs.keys().find(|target| !target.starts_with('/')) {
         return Err(Error::invalid(format!("invalid mount path: '{target}' mount path must be absolute")));
     }
+    for (target, options) in &host.tmpfs {
+        tmpfs(target, options)?;
+    }
     extra_hosts(&host.dns.extra_hosts)?;
     crate::tasks::check_log(&host.log)?;
     if host.annotations.contains_key("") {
@@ -36,6 +39,63 @@ pub(super) fn host(host: &HostConfig) -> Result<()> {
     }
     if host.auto_remove && !matches!(host.restart.name.as_str(), "" | "no") {
         return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
+    }
+    Ok(())
+}
+
+/// What the kernel would refuse is refused now, in dockerd's words.
+fn tmpfs(target: &str, options: &str) -> Result<()> {
+    // mount(8)'s own options, which are flags of mount(2); those of tmpfs have values (tmpfs.rst).
+    const FLAGS: [&str; 38] = [
+        "defaults",
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "sync",
+        "async",
+        "dirsync",
+        "remount",
+        "mand",
+        "nomand",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "bind",
+        "rbind",
+        "unbindable",
+        "runbindable",
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+        "lazytime",
+        "nolazytime",
+        "tmpcopyup",
+        "silent",
+        "loud",
+    ];
+    const VALUES: [&str; 7] = ["mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"];
+    if target.trim_end_matches('/').is_empty() {
+        return Err(Error::invalid("invalid specification: destination can't be '/'"));
+    }
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            None if FLAGS.contains(&option) => {}
+            Some((key, _)) if VALUES.contains(&key) => {}
+            _ => return Err(Error::invalid(format!("invalid tmpfs option {option:?}"))),
+        }
     }
     Ok(())
 }

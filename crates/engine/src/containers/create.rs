@@ -60,6 +60,9 @@ impl Engine {
         super::check::labels(&host, crate::machine::has_selinux())?;
         super::check::working_dir(&mut config)?;
         config.healthcheck.as_ref().map_or(Ok(()), super::health::check)?;
+        if host.network == crate::NetworkMode::Host && !host.port_bindings.is_empty() {
+            warnings.push("Published ports are discarded when using host network mode".to_string());
+        }
         let image = self.resolve_image(&config.image)?;
         let mut config = merge(config, &image.config.config);
         if config.entrypoint.as_ref().is_none_or(Vec::is_empty)

@@ -1,9 +1,9 @@
 //! Removing a container.
 
-use crate::Engine;
 use crate::error::{Error, Kind, Result, io};
 use crate::state::Record;
 use crate::tasks::Finished;
+use crate::{Engine, Status};
 
 impl Engine {
     /// Removes a container. A running one only with `force`, which kills it.
@@ -11,10 +11,14 @@ impl Engine {
         let container = self.container(word)?;
         if container.is_active() {
             if !force {
-                let what = container.state.status.as_str();
-                return Err(Error::conflict(format!(
-                    "cannot remove container \"{word}\": container is {what}: stop the container before removing or force remove"
-                )));
+                let why = match container.state.status {
+                    Status::Paused => "container is paused and must be unpaused first".to_string(),
+                    status => format!(
+                        "container is {}: stop the container before removing or force remove",
+                        status.as_str()
+                    ),
+                };
+                return Err(Error::conflict(format!("cannot remove container \"{word}\": {why}")));
             }
             match self.end_by(&container.id, Some("KILL"), Some(-1)).await {
                 Ok(()) => {}

@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 impl Engine {
     /// Gives a container a new name, whether or not it runs.
     pub fn rename_container(&self, word: &str, name: &str) -> Result<()> {
-        let name = name.strip_prefix('/').unwrap_or(name);
         if word.is_empty() || name.is_empty() {
             return Err(Error::invalid("Neither old nor new names may be empty"));
         }
+        let name = name.strip_prefix('/').unwrap_or(name);
         let id = self.state()?.find(word)?.id;
         let _lock = self.paths().lock(&id)?;
         let mut record = self.state()?.find(&id)?;

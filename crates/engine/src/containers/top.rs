@@ -39,8 +39,10 @@ impl Engine {
             _ => Error::new(Kind::Internal, format!("error running ps: {e}")),
         })?;
         if !output.status.success() {
+            // As dockerd: its first line, `error: …`; the rest is ps's usage.
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Error::new(Kind::Internal, format!("error running ps: {}", said.trim())));
+            let first = said.trim().lines().next().unwrap_or_default();
+            return Err(Error::new(Kind::Internal, format!("ps: {first}")));
         }
         let found = read(&String::from_utf8_lossy(&output.stdout), &pids)?;
         self.tell_container(&container, "top", &[]);

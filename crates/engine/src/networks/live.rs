@@ -65,9 +65,7 @@ impl Engine {
         let id = match self.state()?.find(container) {
             Ok(record) => record.id,
             Err(e) if force && e.kind == Kind::NotFound => {
-                let text =
-                    format!("unable to force disconnect: no endpoint of {container} in {}", network.name);
-                return Err(Error::not_found(text));
+                return Err(Error::not_found(format!("endpoint {container} not found")));
             }
             Err(e) => return Err(e),
         };

@@ -8,6 +8,7 @@
 mod addresses;
 mod create;
 mod default;
+mod heal;
 pub(crate) mod joined;
 mod links;
 mod live;
@@ -285,8 +286,8 @@ impl Engine {
         all.map(|lists| lists.into_iter().flatten().collect())
     }
 
-    /// Opens a network by name or id, with the network lock held; after a flush of the ruleset publishes again
-    /// what runs.
+    /// Opens a network by name or id, with the network lock held; brings back what somebody has taken
+    /// away from what runs.
     fn open_bridge(&self, name: &str) -> Result<Bridge> {
         let is_default = name == DEFAULT || name == network_id(DEFAULT);
         let (record, config) = if is_default {
@@ -299,12 +300,18 @@ impl Engine {
             let config = BridgeConfig { forward, ..bridge_config(&found) };
             (Some(found), config)
         };
+        let config = BridgeConfig { switched_on: self.has_switched_on()?, ..config };
         let opened = Network::open(&config)?;
         for warning in &opened.warnings {
             tracing::warn!(hint = warning.hint(), "a firewall may drop containers' packets");
         }
+        self.note_forwarding(opened.forwarding_switched_on)?;
+        // Somebody has taken away what running containers need.
         if opened.ruleset == net::Installed::Fresh {
-            self.publish_again(&opened.network)?;
+            self.restore(None)?;
+        } else if opened.bridge_created {
+            let id = record.as_ref().map_or_else(|| network_id(DEFAULT), |r| r.id.clone());
+            self.restore(Some(&id))?;
         }
         let range = if is_default { self.default_range() } else { None };
         let isolated = config.apart;
@@ -316,25 +323,6 @@ impl Engine {
         Ok(self.state()?.networks()?.iter().flat_map(NetworkRecord::subnets).collect())
     }
 
-    fn publish_again(&self, network: &Network) -> Result<()> {
-        let mut maps = Vec::new();
-        let mut others = std::collections::BTreeSet::new();
-        for (_, task) in self.state()?.tasks()? {
-            for endpoint in task.endpoints {
-                maps.extend(port_maps(&endpoint));
-                others.insert(endpoint.network_name);
-            }
-        }
-        if !maps.is_empty() {
-            network.publish(&maps)?;
-        }
-        for record in self.state()?.networks()?.iter().filter(|n| others.contains(&n.name)) {
-            // Its subnet belongs into the ruleset too.
-            Network::open(&bridge_config(record))?;
-        }
-        Ok(())
-    }
-
     /// When no container has an address, whatever is in the host's tables was left by a run root that is gone.
     pub(crate) fn clear_network_if_unused(&self) -> Result<()> {
         let _lock = self.paths().lock("network")?;
@@ -342,6 +330,7 @@ impl Engine {
         let used = self.state()?.run()?.read(|t| t.query_one(sql, &[], |r| Ok::<_, Error>(r.int(0)?)))?;
         if used.is_none() {
             net::uninstall(false)?;
+            self.forget_forwarding()?;
         }
         Ok(())
     }
@@ -369,10 +358,11 @@ impl Engine {
         if maps.is_empty() {
             return Ok(());
         }
+        // Until it is gone: who mends reads rows that still say it.
         let lock = self.paths().lock("network")?;
         let bridge = self.open_bridge(&endpoint.network)?;
-        drop(lock);
         bridge.network.unpublish(&maps)?;
+        drop(lock);
         for address in endpoint.addresses() {
             bridge.network.flush_connections(address)?;
         }

@@ -18,7 +18,7 @@ fn users_as_docker_resolves_them() {
         ("nohome", Ok((7, 8, vec![8], "/"))),
         ("ghost", Err("unable to find user ghost: no matching entries in passwd file")),
         ("www:ghosts", Err("unable to find group ghosts: no matching entries in group file")),
-        ("4294967295", Err("uids and gids must be in range 0-2147483647: 4294967295")),
+        ("4294967295", Err("uids and gids must be in range 0-2147483647")),
     ] {
         match (users::resolve(text, passwd, group), expected) {
             (Ok(u), Ok((uid, gid, groups, home))) => {

@@ -51,13 +51,12 @@ pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<ResolvedUser> {
         None => (text, None),
     };
     let user = if user.is_empty() { "0" } else { user };
+    in_range(user)?;
     let number = user.parse::<u32>().ok();
     let entry = passwd.lines().filter_map(passwd_entry).find(|e| e.name == user || (number == Some(e.uid)));
     let mut resolved = match (&entry, number) {
         (Some(e), _) => ResolvedUser { uid: e.uid, gid: e.gid, groups: Vec::new(), home: e.home.to_string() },
-        (None, Some(uid)) => {
-            ResolvedUser { uid: in_range(uid, user)?, gid: 0, groups: Vec::new(), home: "/".to_string() }
-        }
+        (None, Some(uid)) => ResolvedUser { uid, gid: 0, groups: Vec::new(), home: "/".to_string() },
         (None, None) => {
             return Err(Error::invalid(format!(
                 "unable to find user {user}: no matching entries in passwd file"
@@ -82,20 +81,23 @@ pub fn resolve_groups(names: &[String], group: &str) -> Result<Vec<u32>> {
     names.iter().map(|name| group_id(name, group)).collect()
 }
 
-fn in_range(id: u32, text: &str) -> Result<u32> {
-    if id > i32::MAX as u32 {
-        Err(Error::invalid(format!("uids and gids must be in range 0-2147483647: {text}")))
-    } else {
-        Ok(id)
+/// A number must be one that the kernel has; a name may be anything.
+fn in_range(text: &str) -> Result<()> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_number && !text.parse::<i32>().is_ok_and(|id| id >= 0) {
+        return Err(Error::invalid("uids and gids must be in range 0-2147483647"));
     }
+    Ok(())
 }
 
 fn group_id(name: &str, file: &str) -> Result<u32> {
+    in_range(name)?;
     let number = name.parse::<u32>().ok();
     match file.lines().filter_map(group_entry).find(|g| g.name == name || number == Some(g.gid)) {
         Some(found) => Ok(found.gid),
         None => match number {
-            Some(gid) => in_range(gid, name),
+            Some(gid) => Ok(gid),
             None => {
                 Err(Error::invalid(format!("unable to find group {name}: no matching entries in group file")))
             }

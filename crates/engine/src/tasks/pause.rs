@@ -18,7 +18,7 @@ impl Engine {
             Status::Running => {}
             Status::Paused => return Err(Error::conflict(format!("Container {id} is already paused"))),
             Status::Restarting => container.must_run()?,
-            _ => return Err(Error::conflict(format!("Container {id} is not running"))),
+            _ => return Err(Error::conflict(format!("container {id} is not running"))),
         }
         self.freeze(&container, true, None)?;
         self.tell_container(&container, "pause", &[]);

@@ -40,6 +40,9 @@ impl Engine {
         if let Some(task) = self.state()?.task(&id)?
             && (task.due_ns.is_some() || self.finish(&record, &task)? != Finished::Ended)
         {
+            if task.paused {
+                return Err(Error::conflict("cannot start a paused container, try unpause instead"));
+            }
             return Err(Error::new(Kind::NotModified, format!("container {id} is already running")));
         }
         // An ended `--rm` container was removed by that.

@@ -23,9 +23,7 @@ impl Engine {
     /// run any more when this returns, unless the kernel holds a process back.
     pub async fn kill(&self, word: &str, signal: &str) -> Result<()> {
         let signal = if signal.is_empty() { "KILL" } else { signal };
-        let number = sys::signal::parse(signal)
-            .filter(|n| *n != 0)
-            .ok_or_else(|| Error::invalid(format!("invalid signal: {signal}")))?;
+        let number = sys::signal::parse(signal).filter(|n| *n != 0).ok_or_else(|| unknown_signal(signal))?;
         let container = self.container(word)?;
         if !container.is_active() {
             return Err(Error::conflict(format!(
@@ -176,4 +174,14 @@ impl Engine {
 
 fn libc_sigkill() -> i32 {
     rustix::process::Signal::KILL.as_raw()
+}
+
+/// Of a number the kernel's range is meant, of a word its name: dockerd says so.
+fn unknown_signal(signal: &str) -> Error {
+    match signal.parse::<i32>() {
+        Ok(number) if number > 0 => {
+            Error::invalid(format!("the linux daemon does not support signal {number}"))
+        }
+        _ => Error::invalid(format!("invalid signal: {signal}")),
+    }
 }

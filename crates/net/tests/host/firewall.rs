@@ -84,7 +84,7 @@ fn beside_dockerd() {
         let dc = net::Netns::open("/run/netns/dc".as_ref()).unwrap();
         serve(dc.as_fd(), ANY, 80, "docker's");
         let opened = open();
-        assert!(!opened.forwarding_switched_on);
+        assert_eq!(opened.forwarding_switched_on, [false; 2]);
         let added: Vec<String> = opened.foreign_rules.iter().map(ToString::to_string).collect();
         assert_eq!(added, ["ip filter DOCKER-USER"]);
         let c = container(&opened.network, 2);

@@ -34,7 +34,7 @@ fn dual_stack() {
         );
         let neighbour = neighbour6();
         let opened = Network::open(&config("tare6", &["10.6.0.0/24", "fd00:6::/64"])).unwrap();
-        assert!(opened.forwarding_switched_on);
+        assert_eq!(opened.forwarding_switched_on, [true; 2]);
         let network = opened.network;
         let (a, b) = (container(&network, 2), container(&network, 3));
         assert_eq!((a.v4(), a.v6()), ("10.6.0.2".parse().unwrap(), v6("fd00:6::2")));

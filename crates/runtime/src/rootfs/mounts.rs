@@ -69,7 +69,17 @@ impl Rootfs<'_> {
             }
         };
         set(tree, options.recursive, true)?;
-        let target = self.target_like(&wanted.destination, tree)?;
+        let target = self.target_like(&wanted.destination, tree);
+        if self.is_of_another_kind(&wanted.destination, tree) {
+            // runc's advice, for what the kernel calls ENOTDIR.
+            let text = format!(
+                "mount {}:{}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type",
+                wanted.source.display(),
+                wanted.destination.display()
+            );
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        let target = target?;
         self.check_proc(&wanted.destination, target.as_fd(), Some(tree))?;
         place_with(tree, target.as_fd(), options.attributes)?;
         propagate(tree, options)
@@ -167,6 +177,13 @@ impl Rootfs<'_> {
         } else {
             Ok(self.root.ensure_file(path, 0o755)?)
         }
+    }
+
+    /// A folder cannot be bound to a file, nor anything else to a folder.
+    fn is_of_another_kind(&self, path: &Path, source: BorrowedFd<'_>) -> bool {
+        let is_folder = |fd: BorrowedFd<'_>| fstat(fd).map(|s| FileType::from_raw_mode(s.st_mode).is_dir());
+        let target = self.root.resolve(path).ok().and_then(|fd| is_folder(fd.as_fd()).ok());
+        target.is_some_and(|target| is_folder(source).is_ok_and(|source| source != target))
     }
 
     /// Nothing may be mounted over the kernel's own files in /proc, or security settings written there
