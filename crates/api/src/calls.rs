@@ -474,9 +474,10 @@ impl Client {
     }
 
     /// `GET /networks/{id}`: decoded, and as it came.
-    pub async fn network_inspect(&self, id: &str) -> Result<(Network, Json), Error> {
+    pub async fn network_inspect(&self, id: &str, verbose: bool) -> Result<(Network, Json), Error> {
         let path = format!("/networks/{}", escape_path(id));
-        let raw = self.fetch_raw(Call::get(&path)).await?;
+        let query = if verbose { Query::new().set("verbose", "true") } else { Query::new() };
+        let raw = self.fetch_raw(Call::get(&path).query(query)).await?;
         Ok((decode(&raw)?, Json::parse(&raw)?))
     }
 }

@@ -90,6 +90,10 @@ fn engine() -> Engine {
             "POST /volumes/prune" => json(200, "{}"),
             "GET /volumes" => json(200, r#"{"Volumes":[]}"#),
             "GET /volumes/v1" => json(200, r#"{"Name":"v1"}"#),
+            "POST /networks/create" => json(201, r#"{"Id":"n1"}"#),
+            "POST /networks/prune" => json(200, "{}"),
+            "GET /networks" => json(200, "[]"),
+            "GET /networks/mine" => json(200, r#"{"Name":"mine"}"#),
             "POST /commit" => json(201, r#"{"Id":"sha256:0"}"#),
             "GET /system/df" => json(200, "{}"),
             "PUT /containers/c1/archive" | "GET /containers/c1/export" => json(200, ""),
@@ -167,11 +171,16 @@ fn each_flag_has_a_row() {
     let mut missing = Vec::new();
     let ready = ROOT.commands.iter().filter(|c| c.state == State::Ready && c.commands.is_empty());
     let commands: Vec<&str> = ready.map(|c| c.name).filter(|name| *name != "completion").collect();
-    for command in &commands {
-        let command = ROOT.find(command).unwrap();
+    let groups = ["network", "volume"].map(|name| (name, ROOT.find(name).unwrap()));
+    let grouped = groups.iter().flat_map(|(group, command)| {
+        command.commands.iter().map(move |c| (format!("{group} {}", c.name), c))
+    });
+    let all: Vec<_> =
+        commands.iter().map(|name| ((*name).to_owned(), ROOT.find(name).unwrap())).chain(grouped).collect();
+    for (name, command) in &all {
         for flag in command.all_flags().filter(|f| !f.own) {
-            if !has(command.name, &format!("--{}", flag.name)) {
-                missing.push(format!("{} --{}", command.name, flag.name));
+            if !has(name, &format!("--{}", flag.name)) {
+                missing.push(format!("{name} --{}", flag.name));
             }
         }
     }
@@ -186,7 +195,7 @@ fn each_flag_has_a_row() {
                 let columns: Vec<&str> = line.split('\t').collect();
                 let [command, "flag", flag, ..] = columns[..] else { continue };
                 let Some(command) = command.strip_prefix("docker ") else { continue };
-                if commands.contains(&command) && !has(command, flag) {
+                if all.iter().any(|(name, _)| name == command) && !has(command, flag) {
                     missing.push(format!("{command} {flag}"));
                 }
             }

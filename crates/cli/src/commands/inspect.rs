@@ -44,10 +44,10 @@ impl Kind {
         }
     }
 
-    async fn find(self, client: &Client, name: &str, size: bool) -> Result<Found, Error> {
+    async fn find(self, client: &Client, name: &str, more: More) -> Result<Found, Error> {
         Ok(match self {
             Kind::Container => {
-                let (answer, raw) = client.container_inspect(name, size).await?;
+                let (answer, raw) = client.container_inspect(name, more.size).await?;
                 Found { typed: typed::value(&answer), raw }
             }
             Kind::Image => {
@@ -55,7 +55,7 @@ impl Kind {
                 Found { typed: typed::image(&answer), raw }
             }
             Kind::Network => {
-                let (answer, raw) = client.network_inspect(name).await?;
+                let (answer, raw) = client.network_inspect(name, more.verbose).await?;
                 Found { typed: typed::value(&answer), raw }
             }
             Kind::Volume => {
@@ -64,6 +64,15 @@ impl Kind {
             }
         })
     }
+}
+
+/// What is asked for beside the thing itself.
+#[derive(Debug, Clone, Copy)]
+struct More {
+    /// Of a container.
+    size: bool,
+    /// Of a network.
+    verbose: bool,
 }
 
 /// `inspect`: whatever goes by that name.
@@ -106,13 +115,13 @@ pub async fn volumes(session: &Session<'_>, parsed: &Parsed) -> Result<(), Error
 
 async fn inspect(session: &Session<'_>, parsed: &Parsed, kinds: &[Kind], guess: bool) -> Result<(), Error> {
     let printer = Printer::new(parsed.text("format"))?;
-    let size = parsed.switch("size");
+    let more = More { size: parsed.switch("size"), verbose: parsed.switch("verbose") };
     let mut found = Vec::new();
     let mut failures = Vec::new();
     let client = session.client().await;
     for name in &parsed.args {
         let result = match &client {
-            Ok(client) => look_up(session, client, name, kinds, guess, size).await,
+            Ok(client) => look_up(session, client, name, kinds, guess, more).await,
             Err(error) => Err(Error::failed(error.to_string())),
         };
         match result {
@@ -130,12 +139,12 @@ async fn look_up(
     name: &str,
     kinds: &[Kind],
     guess: bool,
-    size: bool,
+    more: More,
 ) -> Result<Found, Error> {
     for kind in kinds {
-        match kind.find(client, name, size).await {
+        match kind.find(client, name, more).await {
             Ok(found) => {
-                if size && *kind != Kind::Container {
+                if more.size && *kind != Kind::Container {
                     session.err.line(&format!("WARNING: --size ignored for {}", kind.name()))?;
                 }
                 return Ok(found);

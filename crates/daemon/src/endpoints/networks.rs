@@ -10,7 +10,7 @@ use engine::{Container, Engine, ListFilter};
 use http::StatusCode;
 
 use crate::call::Call;
-use crate::convert::{networks, words};
+use crate::convert::{moment, networks, words};
 use crate::reply::{self, Refusal, Reply};
 use crate::server::Router;
 
@@ -138,7 +138,14 @@ pub(super) async fn prune(router: &Router, mut call: Call) -> Result<Reply, Refu
         match name {
             "label" => filter.labels = values.to_vec(),
             "label!" => filter.not_labels = values.to_vec(),
-            "until" => return Err(Refusal::later("the filter until")),
+            "until" => {
+                let [text] = values else {
+                    return Err(Refusal::bad_request("more than one until filter specified"));
+                };
+                filter.until_ns = Some(moment::moment(text).ok_or_else(|| {
+                    Refusal::bad_request(format!("failed to parse value as time or duration: \"{text}\""))
+                })?);
+            }
             other => return Err(Refusal::bad_request(format!("invalid filter '{other}'"))),
         }
     }

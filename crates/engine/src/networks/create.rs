@@ -83,6 +83,8 @@ impl Engine {
         if made.is_err() {
             let _ = Network::remove(&config.name);
             self.state()?.delete_network(&record.id)?;
+        } else {
+            self.tell_network((&record.id, &record.name, "bridge"), "create", None);
         }
         made.map(|_| record.id)
     }

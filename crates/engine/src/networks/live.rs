@@ -116,6 +116,7 @@ impl Engine {
         self.reroute(record, task, &bridge, &before)?;
         self.resolve_live(record, task, &netns)?;
         self.tell_parents(record, task)?;
+        self.tell_network((&network.id, &network.name, "bridge"), "connect", Some(&record.id));
         match task.endpoints.last() {
             Some(endpoint) => self.edit_hosts(record, &endpoint.addresses().collect::<Vec<_>>(), &[]),
             None => Ok(()),
@@ -167,6 +168,7 @@ impl Engine {
         let names = self.withdraw_names([&gone])?;
         self.state()?.put_task(&record.id, task)?;
         drop(names);
+        self.tell_network((&gone.network, &gone.network_name, "bridge"), "disconnect", Some(&record.id));
         self.reroute(record, task, &bridge, &before)?;
         if !gone.host_link.is_empty() {
             bridge.network.detach(&gone.host_link)?;

@@ -119,7 +119,9 @@ impl Engine {
         }
         Network::remove(&bridge_name(&record))?;
         self.state()?.delete_network(&record.id)?;
-        self.state()?.forget_addresses(&record.id)
+        self.state()?.forget_addresses(&record.id)?;
+        self.tell_network((&record.id, &record.name, "bridge"), "destroy", None);
+        Ok(())
     }
 
     /// Removes the networks that no container uses, running or not; the answer is their names.
@@ -136,6 +138,8 @@ impl Engine {
                 removed.push(network.name);
             }
         }
+        let attributes = [("reclaimed".to_string(), "0".to_string())].into();
+        crate::events::publish(self, "network", "prune", "", &attributes);
         Ok(removed)
     }
 

@@ -226,6 +226,35 @@ impl Engine {
         })
     }
 
+    /// An event of a network; `container`: who joins or leaves it.
+    pub(crate) fn tell_network(
+        &self,
+        (id, name, driver): (&str, &str, &str),
+        action: &str,
+        container: Option<&str>,
+    ) {
+        let pairs = [("name", Some(name)), ("type", Some(driver)), ("container", container)];
+        let attributes =
+            pairs.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?.to_string())));
+        crate::events::publish(self, "network", action, id, &attributes.collect());
+    }
+
+    /// The same for all networks of a task.
+    pub(crate) fn tell_networks(&self, record: &Record, task: &Task, action: &str) {
+        let driver = match record.host.network {
+            NetworkMode::Host => "host",
+            NetworkMode::None => "null",
+            _ => "bridge",
+        };
+        if driver != "bridge" {
+            let name = record.host.network.as_str();
+            self.tell_network((&network_id(name), name, driver), action, Some(&record.id));
+        }
+        for endpoint in &task.endpoints {
+            self.tell_network((&endpoint.network, &endpoint.network_name, driver), action, Some(&record.id));
+        }
+    }
+
     /// `--add-host`, with the default bridge's address, or that of the settings, in place of `host-gateway`.
     pub(crate) fn extra_hosts(&self, dns: &Dns, task: &Task) -> Result<Vec<(String, IpAddr)>> {
         let one = |entry: &String| {

@@ -93,6 +93,7 @@ impl Engine {
         let again = again_after(record, task, &exit);
         let lasted = exit.finished_at_ns.saturating_sub(task.started_ns).max(0) / 1_000_000_000;
         if task.pid != 0 {
+            self.tell_networks(record, task, "disconnect");
             let (lasted, code) = (lasted.to_string(), exit.exit_code.to_string());
             self.tell(record, "die", &[("execDuration", &lasted), ("exitCode", &code)]);
         }

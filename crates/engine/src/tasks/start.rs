@@ -143,6 +143,7 @@ impl Engine {
             Some(netns) => Connected { netns: Some(netns), ..Connected::default() },
             None => self.connect(record, task, netns)?,
         };
+        self.tell_networks(record, task, "connect");
         self.write_files(record, task, &linked)?;
         self.tell_parents(record, task)?;
         self.begin_health(record)?;
