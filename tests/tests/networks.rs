@@ -3,7 +3,15 @@
 use tests::sandbox::network::{HOST_V4, HOST_V6};
 use tests::{Engine, TestHost, on_each_engine};
 
-on_each_engine!(life, live_members, published, hardware, published_by_ipv6, published_where_the_gateway_is,);
+on_each_engine!(
+    life,
+    live_members,
+    published,
+    hardware,
+    published_by_ipv6,
+    published_where_the_gateway_is,
+    taken_away_and_back,
+);
 
 const BUSYBOX: &str = "127.0.0.1:5000/busybox:latest";
 
