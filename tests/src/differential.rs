@@ -113,7 +113,9 @@ pub fn normalise(text: &str) -> String {
 }
 
 fn prepared(engine: Engine) -> Option<TestHost> {
-    let host = TestHost::new()?;
+    let mut host = TestHost::new()?;
+    // The reference has no hints.
+    host.set_variable("TARE_HINTS", "0");
     host.start_registry();
     host.start(engine);
     host.sh(

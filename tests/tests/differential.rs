@@ -411,7 +411,7 @@ const MORE: &[Case] = &[
         &[
             "$E --nosuch; $E -c; $E container nosuch",
             "$E version --format '{{.Client.APIVersion}} {{.Nosuch}}'; $E version extra; $E info extra; $E info --format '{{.Nosuch}}'",
-            "$E info --format '{{json .SecurityOptions}} {{.LoggingDriver}} {{.MemoryLimit}} {{.PidsLimit}} {{.IPv4Forwarding}} {{.DefaultRuntime}} {{.LiveRestoreEnabled}} {{.Name}}' | sed 's/tt-[0-9-]*/HOST/'",
+            "$E info --format '{{json .SecurityOptions}} {{.LoggingDriver}} {{.MemoryLimit}} {{.PidsLimit}} {{.IPv4Forwarding}} {{.DefaultRuntime}} {{.Name}}' | sed 's/tt-[0-9-]*/HOST/'",
         ],
     ),
 ];

@@ -93,7 +93,8 @@ impl Error {
 /// An engine's error in the words of Docker's client.
 fn engine_text(error: &api::Error) -> String {
     match error {
-        api::Error::Engine { message, .. } => format!("Error response from daemon: {message}"),
+        // Docker's CLI takes white space off both ends.
+        api::Error::Engine { message, .. } => format!("Error response from daemon: {}", message.trim()),
         api::Error::Connect { endpoint, source } if source.kind() == io::ErrorKind::PermissionDenied => {
             format!(
                 "permission denied while trying to connect to the Docker daemon socket at {endpoint}: {}",

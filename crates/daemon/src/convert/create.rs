@@ -213,10 +213,6 @@ mod tests {
             (r#"{"Image":"x","HostConfig":{"CpuCount":1}}"#, "HostConfig.CpuCount is not supported yet"),
             (r#"{"Image":"x","Shell":["sh"]}"#, "Shell is not supported yet"),
             (
-                r#"{"Image":"x","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv6Address":"fd00::2"}}}}}"#,
-                "EndpointsConfig.IPAMConfig.IPv6Address is not supported yet",
-            ),
-            (
                 r#"{"Image":"x","HostConfig":{"RestartPolicy":{"Name":"x"}}}"#,
                 "invalid restart policy: unknown policy 'x'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
             ),

@@ -91,8 +91,7 @@ impl Engine {
             host,
         };
         let _making = self.paths().lock_shared("creating")?;
-        let made = self.make(&mut record, chain.as_ref(), name.is_none());
-        match made {
+        match self.make(&mut record, chain.as_ref(), name.is_none()) {
             Ok(more) => warnings.extend(more),
             Err(e) => {
                 // What kept it from being made is what the client must know.
